@@ -1,0 +1,346 @@
+"""The run folder: one report per call and an append-only journal; resume and crash safety live here and nowhere else.
+
+    runs/day-0312/
+      journal.jsonl        what happened, one JSON object per line, only ever appended to
+      reports/<call>.json  one report per call, whole or absent, never half
+      run.json             clocks, host, settings and inputs: for people, never read back
+
+Theory of operation. A report becomes part of the run in four steps, each durable before the next begins:
+
+    1. write ``<call>.json.part``            killed after it: the call is scored again
+    2. append ``done`` with the report's sha256 to the journal
+                                             killed after it: the next open finishes step 3
+    3. rename ``.part`` to ``<call>.json``   killed after it: nothing is left to do
+    4. tell the caller
+
+So at whatever moment the process dies, a call is either finished with exactly the bytes it would have had, or not
+begun. A journal line is one ``write``; a torn last line (the power went) is cut off at the next open. A call counts as
+finished only under the fingerprint it was scored with: the digest of its input and of the settings (pack, model,
+version, options). ``why_score`` says in words what differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl  # not on Windows: a run folder needs a POSIX system
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from analyzer.errors import AnalyzerError, InputError, StoreError
+
+JOURNAL = "journal.jsonl"
+REPORTS = "reports"
+RUN = "run.json"
+RUN_SCHEMA = "analyzer.run/1"
+
+_PLAIN_NAME = re.compile(r"[\w.-]")
+_NAME_BYTES = 180  # file systems allow 255; the rest is for the suffixes and a hash
+_BUG_EXIT_CODE = InputError.exit_code  # an unexpected exception over one call: that recording could not be scored
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that could not be scored.
+
+    kind       the class of the error: ``InputError``, or any other name for a bug of ours
+    message    what went wrong, where, and the cure; never spoken words
+    exit_code  what the command owes its caller for it
+    """
+
+    call_id: str
+    kind: str
+    message: str
+    exit_code: int
+
+
+def digest(content: bytes) -> str:
+    """``sha256:`` and 64 hexadecimal digits."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """Digest of a JSON value, independent of key order."""
+    return digest(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+class RunFolder:
+    """One run on disk, open for one process at a time.
+
+    path      made if it does not exist
+    settings  everything besides the input that decides a report's bytes: JSON values under names a person understands,
+              because ``why_score`` quotes them (``pack``, ``model``, …)
+    inputs    what the user asked for, for ``run.json`` only
+    fresh     score every call anew, whatever the journal holds
+
+    raises StoreError if another process has the run open, the disk refuses, or the journal is not ours.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder), {"pack": "p1"}) as run:
+    ...     run.record("a", "sha256:1", '{"call_id": "a"}\\n')
+    ...     run.why_score("a", "sha256:1"), run.why_score("a", "sha256:2")
+    (None, 'the recording or its metadata changed')
+    """
+
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], *, inputs: Sequence[str] = (), fresh: bool = False
+    ) -> None:
+        self.path = path
+        self._settings = dict(settings)
+        self._settings_digest = digest_of(self._settings)
+        self._inputs = list(inputs)
+        self._fresh = fresh
+        self._known_settings: dict[str, dict[str, Any]] = {}
+        self._done: dict[str, dict[str, Any]] = {}
+        self._failures: dict[str, Failure] = {}
+        self._scored_now: set[str] = set()
+        self._started_at = _now()
+        with _disk(path):
+            (path / REPORTS).mkdir(parents=True, exist_ok=True)
+            self._journal = os.open(path / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            self._lock()
+            self._read_journal()
+            self._known_settings[self._settings_digest] = self._settings
+            self._append("opened", settings=self._settings, settings_digest=self._settings_digest)
+            self._write_run("running")
+        except BaseException:
+            os.close(self._journal)
+            raise
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close("finished" if kind is None else "interrupted")
+
+    # ---- what is finished
+
+    def why_score(self, call_id: str, input_digest: str) -> str | None:
+        """Why this call has to be scored now; None if its report stands as it is."""
+        entry = self._done.get(call_id)
+        if entry is None:
+            return "new"
+        if self._fresh and call_id not in self._scored_now:
+            return "asked for"
+        if entry["input"] != input_digest:
+            return "the recording or its metadata changed"
+        if entry["settings"] != self._settings_digest:
+            return f"{self._changed_settings(entry['settings'])} changed"
+        if not self._report_is_whole(entry):
+            return "its report is missing or was edited"
+        return None
+
+    def report_text(self, call_id: str) -> str:
+        """The report of a finished call, byte for byte as recorded."""
+        with _disk(self.path):
+            return self._report_path(call_id).read_text(encoding="utf-8")
+
+    def failures(self) -> list[Failure]:
+        """The calls that failed when last tried, by call id."""
+        return [self._failures[call_id] for call_id in sorted(self._failures)]
+
+    # ---- what happens
+
+    def record(self, call_id: str, input_digest: str, report: str) -> None:
+        """Make ``report`` this call's result. On return it is on disk and in the journal."""
+        content = report.encode("utf-8")
+        final = self._report_path(call_id)
+        entry = {
+            "call_id": call_id,
+            "input": input_digest,
+            "settings": self._settings_digest,
+            "report": digest(content),
+        }
+        with _disk(final):
+            part = _part_of(final)
+            _write_durably(part, content)
+            self._append("done", **entry)
+            _publish(part, final)
+        self._done[call_id] = entry
+        self._scored_now.add(call_id)
+        self._failures.pop(call_id, None)
+
+    def record_failure(self, call_id: str, error: Exception) -> Failure:
+        """Note that this call could not be scored; a report it had from an earlier input no longer counts."""
+        code = error.exit_code if isinstance(error, AnalyzerError) else _BUG_EXIT_CODE
+        failure = Failure(call_id, type(error).__name__, str(error) or repr(error), code)
+        with _disk(self.path):
+            self._append(
+                "failed", call_id=call_id, kind=failure.kind, message=failure.message, exit_code=failure.exit_code
+            )
+            self._report_path(call_id).unlink(missing_ok=True)
+        self._done.pop(call_id, None)
+        self._failures[call_id] = failure
+        return failure
+
+    def close(self, state: str) -> None:
+        """End the run. state: ``finished`` or ``interrupted``."""
+        with _disk(self.path):
+            self._append("closed", state=state)
+            self._write_run(state)
+            os.close(self._journal)
+
+    # ---- the journal
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"{self.path}: another process is writing this run; wait for it or choose another folder with --run"
+            ) from None
+
+    def _read_journal(self) -> None:
+        with _disk(self.path / JOURNAL):
+            content = (self.path / JOURNAL).read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.ftruncate(self._journal, whole)
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                self._replay(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                raise StoreError(
+                    f"{self.path / JOURNAL}:{number}: not a journal line; "
+                    "choose another folder with --run, or move this one away"
+                ) from None
+        for entry in self._done.values():
+            self._finish_publishing(entry)
+
+    def _replay(self, entry: dict[str, Any]) -> None:
+        match entry["event"]:
+            case "opened":
+                self._known_settings[entry["settings_digest"]] = entry["settings"]
+            case "done":
+                self._done[entry["call_id"]] = entry
+                self._failures.pop(entry["call_id"], None)
+            case "failed":
+                failure = Failure(*(entry[key] for key in ("call_id", "kind", "message", "exit_code")))
+                self._failures[failure.call_id] = failure
+                self._done.pop(failure.call_id, None)
+
+    def _finish_publishing(self, entry: Mapping[str, Any]) -> None:
+        """Step 3 for a process that died after step 2."""
+        final = self._report_path(entry["call_id"])
+        part = _part_of(final)
+        with _disk(final):
+            if _digest_of_file(part) == entry["report"]:
+                _publish(part, final)
+
+    def _append(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, **fields, "at": _now()}, ensure_ascii=False) + "\n"
+        content = line.encode("utf-8", "backslashreplace")
+        size = os.fstat(self._journal).st_size
+        try:
+            if os.write(self._journal, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._journal, size)  # no half line for the next one to run into
+            raise
+        os.fsync(self._journal)
+
+    # ---- files
+
+    def _report_path(self, call_id: str) -> Path:
+        return self.path / REPORTS / (file_stem(call_id) + ".json")
+
+    def _report_is_whole(self, entry: Mapping[str, Any]) -> bool:
+        with _disk(self.path):
+            found = _digest_of_file(self._report_path(entry["call_id"]))
+        return found is not None and found == entry["report"]
+
+    def _changed_settings(self, earlier_digest: str) -> str:
+        earlier = self._known_settings.get(earlier_digest, {})
+        names = sorted(earlier.keys() | self._settings.keys())
+        return ", ".join(name for name in names if earlier.get(name) != self._settings.get(name)) or "settings"
+
+    def _write_run(self, state: str) -> None:
+        run = {
+            "schema": RUN_SCHEMA,
+            "state": state,
+            "started_at": self._started_at,
+            "written_at": _now(),
+            "host": {"name": platform.node(), "system": platform.platform(), "python": platform.python_version()},
+            "inputs": self._inputs,
+            "settings": self._settings,
+            "calls": {"done": len(self._done), "scored_now": len(self._scored_now), "failed": len(self._failures)},
+        }
+        text = json.dumps(run, ensure_ascii=False, indent=2) + "\n"
+        write_atomically(self.path / RUN, text.encode("utf-8", "backslashreplace"))
+
+
+def file_stem(call_id: str) -> str:
+    """A file name for a call id: readable, unique, and unable to leave its folder.
+
+    >>> file_stem("0312/王-7"), file_stem("../etc"), file_stem("a%2Fb")
+    ('0312%2F王-7', '%2E.%2Fetc', 'a%252Fb')
+    """
+    encoded = "".join(
+        character if _PLAIN_NAME.match(character) and not (character == "." and index == 0) else _percent(character)
+        for index, character in enumerate(call_id)
+    )
+    name = encoded.encode("utf-8")
+    if len(name) <= _NAME_BYTES:
+        return encoded
+    return name[:_NAME_BYTES].decode("utf-8", "ignore") + "-" + digest_of(call_id)[7:23]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: readers see the old content or the new, also after a crash."""
+    with _disk(path):
+        part = _part_of(path)
+        _write_durably(part, content)
+        _publish(part, path)
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(part: Path, final: Path) -> None:
+    part.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _digest_of_file(path: Path) -> str | None:
+    try:
+        return digest(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place, reason = error.filename or path, error.strerror or str(error)
+        raise StoreError(f"{place}: {reason}; free the disk or choose another folder with --run") from None
