@@ -1,0 +1,47 @@
+# Everything a newcomer or a contributor types. Needs Python 3.11 or newer and, for the first `make run` or
+# `make test`, a package index; after that no network.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_JOBS ?= 2
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-system lint golden bench
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+run: $(VENV)/.installed  ## score the sample calls with the bundled demo model, offline
+	$(BIN)/analyzer score samples --offline
+
+test: $(VENV)/.dev  ## all tests that need no server, browser or audio daemon: what CI runs
+	$(BIN)/python -m pytest -n $(TEST_JOBS) -m "not system"
+
+test-system: $(VENV)/.dev  ## the tests that need a server, browser or audio daemon
+	$(BIN)/python -m pytest -m system
+
+lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 rewrites them
+	$(BIN)/python samples/golden.py $(if $(filter 1,$(ACCEPT)),--accept)
+
+bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP_INSTALL) 'pip>=25.1'
+	$(PIP_INSTALL) --group dev
+	@touch $@
