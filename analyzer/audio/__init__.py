@@ -1,0 +1,25 @@
+"""Recordings in: find them, decode them, one 16 kHz stream per speaker.
+
+``finding``     the inputs of a command, folders, patterns and manifests -> recordings
+``recordings``  one call's files and who speaks on which channel
+``decoding``    a recording -> Blocks of at most a second; what was damaged, missing or silent
+``sources``     one file -> samples at their true place, whatever container, codec and damage
+"""
+
+from analyzer.audio.decoding import SAMPLE_RATE, Block, Decoder, decode
+from analyzer.audio.finding import Found, find_recordings
+from analyzer.audio.recordings import Layout, Recording, Track, parse_layout, recording_digest
+
+__all__ = [
+    "SAMPLE_RATE",
+    "Block",
+    "Decoder",
+    "Found",
+    "Layout",
+    "Recording",
+    "Track",
+    "decode",
+    "find_recordings",
+    "parse_layout",
+    "recording_digest",
+]

@@ -1,0 +1,163 @@
+"""Manifests: a table of recordings with what the telephone system knows of each call.
+
+One row (CSV) or one object per line (JSONL). Columns: ``path``, or ``agent_path`` and ``customer_path``; ``call_id``,
+``direction``, ``channels`` or ``mono``; every other column is a call attribute (docs/metadata.md). Paths are relative
+to the manifest's folder. A bad row is a fault of its own; the others stand.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from analyzer.audio.recordings import STEREO, Recording, Track, common_root, name_below, parse_layout
+from analyzer.errors import ConfigError, InputError
+from analyzer.metadata import read_metadata
+from analyzer.types import Direction, Role
+
+PLACES = ("path", "agent_path", "customer_path")
+OWN_COLUMNS = (*PLACES, "call_id", "direction", "channels", "mono", "metadata")
+_DELIMITERS = ",;\t"
+
+Row = Mapping[str, Any]
+
+
+def read_manifest(path: Path, roles: tuple[Role, ...]) -> tuple[list[Recording], list[InputError]]:
+    """The recordings of a manifest in its order, and a fault per row that describes none.
+
+    roles  who is on each channel, where a row does not say
+
+    raises InputError if the manifest itself cannot be read
+    """
+    rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
+    recordings: list[Recording] = []
+    faults: list[InputError] = []
+    places: list[tuple[int, Row, tuple[Track, ...]]] = []
+    for line, row in rows:
+        try:
+            if isinstance(row, InputError):
+                raise row
+            places.append((line, row, _tracks(path.parent, row, roles)))
+        except (InputError, ConfigError) as fault:
+            faults.append(InputError(f"{path}:{line}: {fault}"))
+    root = _root(path.parent, [track.path for _, _, tracks in places for track in tracks])
+    for line, row, tracks in places:
+        try:
+            recordings.append(_recording(row, tracks, root))
+        except InputError as fault:
+            faults.append(InputError(f"{path}:{line}: {fault}"))
+    return recordings, faults
+
+
+def _recording(row: Row, tracks: tuple[Track, ...], root: Path) -> Recording:
+    nested = row.get("metadata") or {}
+    if not isinstance(nested, Mapping):
+        raise InputError("metadata must be an object")
+    attributes = {key: value for key, value in row.items() if key not in OWN_COLUMNS} | dict(nested)
+    metadata, unknown = read_metadata(attributes)
+    warnings = tuple(f"unknown attribute {key!r} in the manifest; no standard rule reads it" for key in unknown)
+    return Recording(_call_id(row, tracks, root), tracks, _direction(row), metadata, warnings)
+
+
+def _tracks(folder: Path, row: Row, roles: tuple[Role, ...]) -> tuple[Track, ...]:
+    paths = {column: _text(row, column) for column in PLACES}
+    if paths["path"] and not (paths["agent_path"] or paths["customer_path"]):
+        return (Track(folder / paths["path"], _roles(row, roles)),)
+    if paths["agent_path"] and paths["customer_path"] and not paths["path"]:
+        return tuple(
+            Track(folder / place, (role,))
+            for place, role in zip((paths["agent_path"], paths["customer_path"]), STEREO, strict=True)
+        )
+    raise InputError("names no recording; give path, or agent_path and customer_path")
+
+
+def _roles(row: Row, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+    channels, mono = _text(row, "channels"), _text(row, "mono")
+    if channels is None and mono is None:
+        return roles
+    return parse_layout(channels=channels, mono=mono).roles
+
+
+def _call_id(row: Row, tracks: tuple[Track, ...], root: Path) -> str:
+    given = _text(row, "call_id")
+    if given is None:
+        return name_below(tracks[0].path, root)
+    if not given.isprintable():
+        raise InputError(f"call_id is {given!r}; it must be one line of printable text")
+    return given
+
+
+def _direction(row: Row) -> Direction:
+    given = _text(row, "direction")
+    if given is None:
+        return Direction.UNKNOWN
+    try:
+        return Direction(given.lower())
+    except ValueError:
+        raise InputError(f"direction is {given!r}; it must be one of {', '.join(Direction)}") from None
+
+
+def _text(row: Row, column: str) -> str | None:
+    """A cell as text, None if it is blank; ids are often written as numbers."""
+    value = row.get(column)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(f"{column} must be text")
+    return str(value).strip() or None
+
+
+def _root(folder: Path, paths: list[Path]) -> Path:
+    """What ids are relative to: the manifest's folder if it holds all recordings, else what they have in common."""
+    inside = all(Path(os.path.abspath(path)).is_relative_to(folder.absolute()) for path in paths)
+    return folder if inside else common_root(paths)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Row | InputError]]:
+    text = _decode(path)
+    header = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns = [name.strip().lower() for name in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    if not set(columns) & set(PLACES):
+        raise InputError(f"{path}: has no column path (nor agent_path and customer_path) in its first line; add it")
+    try:
+        for row in reader:
+            if None in row:
+                yield reader.line_num, InputError("has more cells than the first line; quote cells that hold a comma")
+            elif any(row.values()):
+                yield reader.line_num, row
+    except csv.Error as error:
+        yield reader.line_num, InputError(f"is no CSV ({error}); check the quotes")
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Row | InputError]]:
+    for line, text in enumerate(_decode(path).splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            yield line, InputError(f"is no JSON ({error}); write one object per line")
+            continue
+        yield line, row if isinstance(row, dict) else InputError("is no JSON object; write one object per line")
+
+
+def _decode(path: Path) -> str:
+    """Excel writes GBK on Chinese Windows, and UTF-8 only with a mark in front."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise InputError(f"{path}: is neither UTF-8 nor GBK text; save it as UTF-8")
