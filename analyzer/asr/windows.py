@@ -1,0 +1,148 @@
+"""Which segments are heard together, and whose each character is.
+
+A 30 s window costs the same however little speech is in it, so neighbouring segments of a channel share one, with half
+a second of silence between them. That is decided by the channel's own segments alone, first come first packed, never by
+what happens to be waiting: load cannot change a result. The text that comes back is cut at the same seams: a piece of
+text belongs to the segment whose *voiced* time it overlaps most. (The aligner gives the pause between two segments now
+to the character before it, now to the one after; voiced time does not care.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzer.asr.spelling import Character, TimedPiece, divide, is_silent
+from analyzer.types import Span
+
+if TYPE_CHECKING:
+    from analyzer.vad import Segment
+
+SAMPLES_PER_MS = 16
+PAUSE_MS = 500  # silence between packed segments: a breath, so that the model does not join two sentences
+LONGEST_MS = 28_000  # of 30 s: a window filled to the brim loses its last words
+WIDEST_MS = 60_000  # call time from a window's first to its last segment, which bounds how late a live result can be
+
+Samples = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Segments of one role in one call, in order of time, that the model hears at once."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def heard(self) -> tuple[Segment, ...]:
+        """Those that are decoded: another leg's voice (``gated``) is not."""
+        return tuple(segment for segment in self.segments if not segment.gated)
+
+    def samples(self) -> Samples:
+        """What the model hears: int16 at 16 kHz."""
+        pause = np.zeros(PAUSE_MS * SAMPLES_PER_MS, np.int16)
+        parts = [part for segment in self.heard for part in (pause, segment.samples)]
+        return np.concatenate(parts[1:]) if parts else np.zeros(0, np.int16)
+
+    def offsets_ms(self) -> list[int]:
+        """Where in ``samples`` each heard segment begins."""
+        offsets, at = [], 0
+        for segment in self.heard:
+            offsets.append(at)
+            at += len(segment.samples) // SAMPLES_PER_MS + PAUSE_MS
+        return offsets
+
+
+def one_by_one(segments: Iterable[Segment]) -> Iterator[Window]:
+    """Each segment in a window of its own."""
+    for segment in segments:
+        yield Window((segment,))
+
+
+def pack(segments: Iterable[Segment], longest_ms: int = LONGEST_MS) -> Iterator[Window]:
+    """Fill windows with neighbouring segments of one channel, as they come.
+
+    longest_ms  audio a window may hold, pauses included; a single longer segment gets a window of its own
+    """
+    held: list[Segment] = []
+    filled_ms = 0
+    for segment in segments:
+        more_ms = 0 if segment.gated else segment.span.duration_ms + PAUSE_MS
+        if held and not _fits(held, segment, filled_ms + more_ms - PAUSE_MS, longest_ms):
+            yield Window(tuple(held))
+            held, filled_ms = [], 0
+        held.append(segment)
+        filled_ms += more_ms
+    if held:
+        yield Window(tuple(held))
+
+
+def _fits(held: Sequence[Segment], segment: Segment, filled_ms: int, longest_ms: int) -> bool:
+    width_ms = segment.span.end_ms - held[0].span.start_ms
+    return width_ms <= WIDEST_MS and (segment.gated or filled_ms <= longest_ms)
+
+
+def hand_out(pieces: Sequence[TimedPiece], window: Window) -> list[list[Character]]:
+    """Give each heard segment its characters, moved from window time to call time and onto its voiced time.
+
+    pieces   of the whole window, times in ms from the window's start, in order
+    returns  one list per heard segment; times in call ms, in order, within the segment's span
+    """
+    heard, offsets = window.heard, window.offsets_ms()
+    shifts = [segment.span.start_ms - offset for segment, offset in zip(heard, offsets, strict=True)]
+    shares: list[list[TimedPiece]] = [[] for _ in heard]
+    for piece, owner in zip(pieces, _owners(pieces, heard, shifts), strict=True):
+        shares[owner].append(piece.moved(shifts[owner]))
+    return [_onto_voice(share, segment) for share, segment in zip(shares, heard, strict=True)]
+
+
+def _owners(pieces: Sequence[TimedPiece], heard: Sequence[Segment], shifts: Sequence[int]) -> list[int]:
+    """For each piece the place of its segment in ``heard``: never going back."""
+    owners: list[int] = []
+    for piece in pieces:
+        if owners and is_silent(piece):
+            owners.append(owners[-1])  # a full stop stays with its sentence, wherever the aligner put it
+        else:
+            at_least = owners[-1] if owners else 0
+            owners.append(max(at_least, _best_owner(piece, heard, shifts)))
+    return owners
+
+
+def _best_owner(piece: TimedPiece, heard: Sequence[Segment], shifts: Sequence[int]) -> int:
+    def closeness(place: int) -> tuple[int, int]:
+        """More voiced time in common first, else less distance."""
+        moved = piece.moved(shifts[place])
+        own = heard[place].span
+        start_ms = max(own.start_ms, moved.start_ms)
+        shared = Span(start_ms, max(start_ms, min(own.end_ms, moved.end_ms)))
+        voiced = sum(shared.overlap_ms(voice) for voice in heard[place].speech)
+        middle = (moved.start_ms + moved.end_ms) // 2
+        return voiced, -max(own.start_ms - middle, middle - own.end_ms, 0)
+
+    return max(range(len(heard)), key=closeness)
+
+
+def _onto_voice(pieces: Sequence[TimedPiece], segment: Segment) -> list[Character]:
+    """Trim each piece to the voiced stretch it shares most time with, in order, and divide it into characters."""
+    characters: list[Character] = []
+    reached = segment.span.start_ms
+    for piece in pieces:
+        start_ms, end_ms = (reached, reached) if is_silent(piece) else _voiced_part(piece, segment)
+        start_ms = max(reached, start_ms)
+        reached = max(start_ms, end_ms)
+        characters += divide(replace(piece, start_ms=start_ms, end_ms=reached))
+    return characters
+
+
+def _voiced_part(piece: TimedPiece, segment: Segment) -> tuple[int, int]:
+    bounds = segment.span
+    start_ms = min(max(piece.start_ms, bounds.start_ms), bounds.end_ms)
+    end_ms = min(max(piece.end_ms, start_ms), bounds.end_ms)
+    own = Span(start_ms, end_ms)
+    voice = max(segment.speech, key=own.overlap_ms, default=None)
+    if voice is None or not own.overlap_ms(voice):
+        return start_ms, end_ms
+    return max(start_ms, voice.start_ms), min(end_ms, voice.end_ms)
