@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ SUFFIXES = frozenset(
     )
 )
 MANIFEST_SUFFIXES = frozenset({".csv", ".jsonl"})
+FOLDER_MANIFESTS = ("manifest.csv", "manifest.jsonl")  # describe what lies in their folder without being named
 _STARTS = (
     *(b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"#!AMR", b"FORM", b".snd", b"caff"),
     b"\x1aE\xdf\xa3",  # Matroska, WebM
@@ -39,7 +40,8 @@ class Found:
 def find_recordings(inputs: Iterable[str | Path], layout: Layout | None = None) -> Found:
     """Every recording the inputs name, in their order; inside a folder, by path.
 
-    inputs  files, folders (searched to any depth), glob patterns and manifests (.csv, .jsonl), mixed at will
+    inputs  files, folders (searched to any depth), glob patterns and manifests (.csv, .jsonl), mixed at will; a
+            folder's own manifest.csv or manifest.jsonl is read with it
     layout  for every file that a manifest does not describe itself
 
     A call's id is its path relative to the input root, without extension; the root is the folder, the part of a pattern
@@ -63,11 +65,15 @@ class _Search:
         self._layout = layout
         self._files: dict[Path, str] = {}  # path -> name relative to its input root, without extension
         self._described: list[Recording] = []
+        self._manifests: set[str] = set()
         self.faults: list[InputError] = []
 
     def add(self, text: str, single: Sequence[Path]) -> None:
         path = Path(text)
         if path.is_dir():
+            for manifest in (path / name for name in FOLDER_MANIFESTS):
+                if manifest.is_file():
+                    self._add_manifest(manifest)
             self._add_files(list(self._walk(path)), path, f"{text}: no recordings in this folder; check the path")
         elif path.suffix.lower() in MANIFEST_SUFFIXES:
             self._add_manifest(path)
@@ -95,6 +101,9 @@ class _Search:
                 self._files[path] = name_below(path, root)
 
     def _add_manifest(self, path: Path) -> None:
+        if _identity(path) in self._manifests:
+            return
+        self._manifests.add(_identity(path))
         recordings, faults = read_manifest(path, self._layout.roles)
         self._described += recordings
         self.faults += faults
@@ -111,15 +120,18 @@ class _Search:
                     yield path
 
     def _from_files(self) -> Iterator[Recording]:
+        """Of the files that no manifest describes."""
+        described = {_identity(track.path) for recording in self._described for track in recording.tracks}
+        files = {path: name for path, name in self._files.items() if _identity(path) not in described}
         if self._layout.pair is not None:
-            yield from self._pairs(self._layout.pair)
+            yield from self._pairs(files, self._layout.pair)
             return
-        for path, name in self._files.items():
+        for path, name in files.items():
             yield Recording(name, (Track(path, self._layout.roles),))
 
-    def _pairs(self, endings: tuple[str, str]) -> Iterator[Recording]:
+    def _pairs(self, names: Mapping[Path, str], endings: tuple[str, str]) -> Iterator[Recording]:
         calls: dict[str, dict[Role, Path]] = {}
-        for path, name in self._files.items():
+        for path, name in names.items():
             role = _role_by_ending(name, endings)
             if role is None:
                 self._fault(path, f"its name ends neither in {endings[0]} nor in {endings[1]}; rename it")
