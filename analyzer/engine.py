@@ -1,0 +1,303 @@
+"""The heart: utterances and the clock in, findings and verdicts out. No I/O; time is an input.
+
+Theory of operation. Text arrives per role in any pieces and any order. ``feed`` only stores it. Speech becomes an
+*utterance* (same role, gaps under 700 ms between characters) and is *closed* once its role is settled 700 ms past its
+end; closed utterances are *released* to the rules strictly in order of call time, one as soon as nothing earlier can
+still come from any side. So what the rules hear, and with it every verdict, depends on the words and their times alone,
+not on arrival. Before release an utterance may be shown: ``feed`` and ``preview`` say what it would break, as
+provisional findings and hints; release confirms or withdraws them. ``now`` knows reminders only.
+
+                 feed                    settled (own role)            settled (all roles), in order
+    recognised ────────► open utterances ──────────────────► closed ──────────────────────────────► rules ──► finish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any
+
+from analyzer.rules import Call, Finding, Judgement, Pack, Pattern, Phrase, PhraseSet, Rule, Said, Status, Truth
+from analyzer.rules.checks import Watch
+from analyzer.rules.said import Stretch, stretches_of
+from analyzer.types import Direction, Role, Span, Utterance
+
+MERGE_GAP_MS = 700  # speech of one role with shorter gaps is one utterance
+_TAKES_TURNS = (Role.AGENT, Role.CUSTOMER)
+_ROLE_ORDER = {role: order for order, role in enumerate(Role)}
+
+
+class FindingStatus(StrEnum):
+    PROVISIONAL = "provisional"
+    CONFIRMED = "confirmed"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class FindingEvent:
+    """A finding came up, was confirmed, or turned out to be none. ``finding.id`` ties the three together."""
+
+    finding: Finding
+    status: FindingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """A reminder of something owed before it is too late. For the agent's eyes; no verdict rests on it."""
+
+    rule: str
+    element: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What every rule of the pack says of a finished call, in the pack's order, and the facts it rests on."""
+
+    judgements: Mapping[str, Judgement]
+    call: Call
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One role's text that is not released yet. ``stretches`` are kept in order of call time."""
+
+    stretches: list[Stretch] = field(default_factory=list)
+    settled_ms: int = 0
+
+    def add(self, stretches: Iterable[Stretch]) -> None:
+        self.stretches.extend(stretches)
+        self.stretches.sort(key=_order_of_stretch)
+
+    def groups(self) -> list[list[Stretch]]:
+        """The stretches as utterances."""
+        groups: list[list[Stretch]] = []
+        reached = -MERGE_GAP_MS
+        for stretch in self.stretches:
+            if stretch.span.start_ms - reached >= MERGE_GAP_MS or not groups:
+                groups.append([])
+            groups[-1].append(stretch)
+            reached = max(reached, stretch.span.end_ms)
+        return groups
+
+    def is_closed(self, group: list[Stretch]) -> bool:
+        return self.settled_ms >= max(s.span.end_ms for s in group) + MERGE_GAP_MS
+
+    def release(self, group: list[Stretch]) -> None:
+        del self.stretches[: len(group)]
+
+
+def _order_of_stretch(stretch: Stretch) -> tuple[int, int, str]:
+    return stretch.span.start_ms, stretch.span.end_ms, stretch.text
+
+
+class CallAnalyzer:
+    """Follows one call. Feed it as things become known, in any order; ``finish`` gives the verdicts.
+
+    roles   sides whose text may come; speech is judged early only where all of them are settled
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        *,
+        direction: Direction = Direction.UNKNOWN,
+        metadata: Mapping[str, Any] | None = None,
+        roles: Collection[Role] = _TAKES_TURNS,
+        starts_late: bool = False,
+    ) -> None:
+        self.pack = pack
+        self.call = Call(direction=direction, metadata=dict(metadata or {}), starts_late=starts_late)
+        self._channels = {role: _Channel() for role in sorted(roles, key=_ROLE_ORDER.__getitem__)}
+        self._watches = {rule.id: rule.check.watch(self.call) for rule in pack.in_order_of_need()}
+        self._floor: Role | None = None
+        self._shown: dict[str, FindingEvent] = {}
+        self._nudged: set[tuple[str, str]] = set()
+        self._is_finished = False
+
+    # --- what comes in ---
+
+    def activity(self, role: Role, span: Span) -> None:
+        """Voiced time as VAD sees it, before any text."""
+        self.call.activity.setdefault(role, []).append(span)
+
+    def feed(self, utterance: Utterance) -> list[FindingEvent]:
+        """Final text of one side. Raises ValueError for a role that was not announced or text behind its watermark."""
+        channel = self._channels.get(utterance.role)
+        if channel is None:
+            raise ValueError(f"text of role {utterance.role}, but roles are {', '.join(self._channels)}")
+        stretches = stretches_of(utterance, MERGE_GAP_MS)
+        if stretches and stretches[0].span.start_ms < channel.settled_ms:
+            raise ValueError(
+                f"text of {utterance.role} at {stretches[0].span.start_ms} ms after settled({channel.settled_ms} ms)"
+            )
+        channel.add(stretches)
+        return self._changes()
+
+    def settled(self, role: Role, ms: int) -> list[FindingEvent]:
+        """This side is fully recognised up to ``ms``; a smaller value than before changes nothing."""
+        channel = self._channels[role]
+        channel.settled_ms = max(channel.settled_ms, ms)
+        self._release()
+        return self._changes()
+
+    def now(self, ms: int) -> list[Nudge]:
+        """The clock: reminders that are due, each once. No verdict depends on it."""
+        unsettled = self._unsettled()
+        nudges = []
+        for watch in self._watches.values():
+            for owed in watch.owed(unsettled):
+                if ms >= owed.nudge_ms and (owed.rule, owed.element) not in self._nudged:
+                    self._nudged.add((owed.rule, owed.element))
+                    nudges.append(Nudge(owed.rule, owed.element, owed.message))
+        return nudges
+
+    def preview(self, role: Role, text: str, span: Span = Span(0, 0)) -> list[Finding]:  # noqa: B008 - frozen
+        """What interim text would break, for hints. Changes no state."""
+        if not text.strip():
+            return []
+        said = Said(role, [Stretch(Utterance(role, span, text), 0, len(text), span)])
+        return [finding for watch in self._watches.values() for finding in watch.glimpse(said)]
+
+    def finish(
+        self, end_ms: int, *, truncated: bool = False, metadata: Mapping[str, Any] | None = None
+    ) -> CallResult:
+        """The call is over: everything still open is settled. ``metadata`` adds what only the end tells."""
+        if self._is_finished:
+            raise ValueError("the call is finished already")
+        self._is_finished = True
+        self.call.metadata = {**self.call.metadata, **(metadata or {})}
+        self.call.truncated = truncated
+        for channel in self._channels.values():
+            channel.settled_ms = max([end_ms, *(s.span.end_ms for s in channel.stretches)]) + MERGE_GAP_MS + 1
+        self._release()
+        self.call.end_ms = max([end_ms, *(said.span.end_ms for said in self.call.said)])
+        judgements: dict[str, Judgement] = {}
+        for rule in self.pack.in_order_of_need():
+            judgements[rule.id] = self._judge(rule, judgements)
+        return CallResult({rule.id: judgements[rule.id] for rule in self.pack.rules}, self.call)
+
+    # --- order ---
+
+    def _release(self) -> None:
+        """Hand closed utterances to the rules in order of call time, as far as nothing earlier can come."""
+        while (first := self._first_closed()) is not None:
+            role, group = first
+            self._channels[role].release(group)
+            self._hear(role, group)
+        reached = min(self._settled_start(role, channel) for role, channel in self._channels.items())
+        for watch in self._watches.values():
+            watch.reach(reached)
+
+    def _first_closed(self) -> tuple[Role, list[Stretch]] | None:
+        """The earliest utterance, if it is closed and every side is settled past its start."""
+        heads = [(channel.groups()[0], role) for role, channel in self._channels.items() if channel.stretches]
+        if not heads:
+            return None
+        group, role = min(heads, key=lambda head: (head[0][0].span.start_ms, _ROLE_ORDER[head[1]]))
+        start = group[0].span.start_ms
+        is_first = all(channel.settled_ms > start for channel in self._channels.values())
+        return (role, group) if is_first and self._channels[role].is_closed(group) else None
+
+    @staticmethod
+    def _settled_start(role: Role, channel: _Channel) -> int:
+        """No utterance of this side that is still to come starts earlier."""
+        return min([channel.settled_ms, *(s.span.start_ms for s in channel.stretches[:1])])
+
+    def _hear(self, role: Role, group: list[Stretch]) -> None:
+        said = Said(role, group)
+        said.back_channel = self.pack.is_back_channel(said)
+        said.turn_of_talk = self._take_turn(said)
+        self.call.said.append(said)
+        for watch in self._watches.values():
+            watch.hear(said)
+
+    def _take_turn(self, said: Said) -> int | None:
+        """Number of the turn of talk: a side's turn lasts until the other says something that is not back-channel."""
+        role, turns = said.role, self.call.turns
+        if role not in _TAKES_TURNS:
+            return None
+        if self._floor is not role and not (said.back_channel and self._floor is not None):
+            self._floor = role
+            turns[role] = turns.get(role, 0) + 1
+        return max(0, turns.get(role, 0) - 1)
+
+    def _unsettled(self) -> list[Said]:
+        return [Said(role, group) for role, channel in self._channels.items() for group in channel.groups()]
+
+    # --- what goes out ---
+
+    def _changes(self) -> list[FindingEvent]:
+        """Findings that came up, were confirmed or fell away since the last time."""
+        current: dict[str, FindingEvent] = {}
+        for said in self._unsettled():
+            for watch in self._watches.values():
+                for finding in watch.glimpse(said):
+                    current[finding.id] = FindingEvent(finding, FindingStatus.PROVISIONAL)
+        for watch in self._watches.values():
+            for finding, is_final in watch.findings_so_far():
+                status = FindingStatus.CONFIRMED if is_final else FindingStatus.PROVISIONAL
+                current[finding.id] = FindingEvent(finding, status)
+        changes = [event for key, event in current.items() if self._status(key) is not event.status]
+        changes += [
+            FindingEvent(event.finding, FindingStatus.WITHDRAWN)
+            for key, event in self._shown.items()
+            if key not in current
+        ]
+        self._shown = current
+        return changes
+
+    def _status(self, key: str) -> FindingStatus | None:
+        return self._shown[key].status if key in self._shown else None
+
+    def _judge(self, rule: Rule, others: Mapping[str, Judgement]) -> Judgement:
+        needed = {rule_id: others[rule_id] for rule_id in rule.needs if rule_id in others}
+        judgement = self._watches[rule.id].judge(needed)
+        excused = self._excuse(rule)
+        if excused is not None:
+            return Judgement(excused, elements=judgement.elements)
+        if rule.status is Status.TRIAL and judgement.truth is Truth.VIOLATED:
+            return Judgement(Truth.UNSURE, judgement.findings, judgement.level, judgement.elements, judgement.measured)
+        return judgement
+
+    def _excuse(self, rule: Rule) -> Truth | None:
+        """Whether the rule does not apply to this call; UNSURE where that cannot be told."""
+        if rule.directions and self.call.direction not in rule.directions:
+            return Truth.UNSURE if self.call.direction is Direction.UNKNOWN else Truth.NOT_APPLICABLE
+        truths = {condition.truth(self.call) for condition in rule.not_applicable_when}
+        if Truth.MET in truths:
+            return Truth.NOT_APPLICABLE
+        return Truth.UNSURE if Truth.UNSURE in truths else None
+
+
+# --- which side is which ----------------------------------------------------------------------------------------------
+
+_AGENT_SAYS = PhraseSet(
+    Phrase(Pattern(text), term=term)
+    for term, text in (
+        ("工号", "(我的|客服)?工号(是|为)?{数字:2-8}"),
+        ("工号", "{数字:2-8}号(客服|坐席|话务员|为您服务)"),
+        ("服务", "为(您|你)服务"),
+        ("帮助", "有什么(可以|能)?(帮|为)(到|助)?(您|你)"),
+        ("致电", "(欢迎|感谢)(您)?(的)?(致电|来电|拨打)"),
+        ("自报", "我是{任意:1-12}(客服|坐席|专员|话务员|客户经理)"),
+        ("服务", "还有(什么|其他)…(帮|为)(到|助)?您"),
+    )
+)
+_CERTAIN = 2  # kinds of such sentences on one side, and none on the other
+
+
+def likely_swapped(utterances: Iterable[Utterance]) -> str | None:
+    """Why the two sides of a call look swapped, or None: the side that greets, offers service and gives a staff number
+    should be the agent. Told from what is said alone, whatever the pack."""
+    heard: dict[Role, set[str]] = {role: set() for role in _TAKES_TURNS}
+    for utterance in sorted(utterances, key=attrgetter("span")):
+        if utterance.role in heard and utterance.text:
+            said = Said(utterance.role, [Stretch(utterance, 0, len(utterance.text), utterance.span)])
+            heard[utterance.role].update(hit.phrase.term for hit in _AGENT_SAYS.find(said))
+    customer = heard[Role.CUSTOMER]
+    if len(customer) < _CERTAIN or heard[Role.AGENT]:
+        return None
+    return f"channels look swapped: the customer side says what agents say ({'、'.join(sorted(customer))})"

@@ -1,0 +1,56 @@
+"""The shape every kind of check has. A new kind is one module with a spec, a check and a watch.
+
+A ``Check`` is read from a rule file once and shared by all calls; its ``Watch`` follows one call. The engine feeds a
+watch closed utterances in order of call time, so a verdict cannot depend on the order or lateness of arrival; what a
+watch says in between (``findings_so_far``, ``glimpse``, ``owed``) is for the agent's eyes and changes nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from analyzer.rules.call import Call
+from analyzer.rules.findings import Finding, Judgement, Owed
+from analyzer.rules.said import Said
+
+
+class Watch(ABC):
+    """One check on one call."""
+
+    @abstractmethod
+    def hear(self, said: Said) -> None:
+        """The next utterance, in order of start."""
+
+    @abstractmethod
+    def judge(self, others: Mapping[str, Judgement]) -> Judgement:
+        """The verdict, once the call is over. ``others`` holds the rules this one names in ``needs``."""
+
+    def reach(self, ms: int) -> None:
+        """All speech that starts before ``ms`` has been heard."""
+        return
+
+    def findings_so_far(self) -> Sequence[tuple[Finding, bool]]:
+        """Findings on what was heard, each with whether it is final (a provisional one may be excused yet)."""
+        return ()
+
+    def glimpse(self, said: Said) -> Sequence[Finding]:
+        """What would be found in an utterance that may still change. Alters nothing."""
+        return ()
+
+    def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
+        """What the agent has not said yet, in ``unsettled`` speech neither, and will be reminded of."""
+        return ()
+
+
+class Check(ABC):
+    """One check as its rule file defines it."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the rules whose judgements it wants to see."""
+        return ()
+
+    @abstractmethod
+    def watch(self, call: Call) -> Watch:
+        """Start to follow a call."""

@@ -1,0 +1,124 @@
+"""What a check says of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from analyzer.rules.phrases import Hit
+from analyzer.rules.said import Place
+from analyzer.rules.truth import Truth
+from analyzer.types import Match, Role, Severity, Span, Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something said that should not have been, or owed and not said.
+
+    places   the words, if any were said; empty for something missing
+    turn     where something missing was due, if one utterance can be named
+    span     the words' time, or the window in which they were due
+    """
+
+    rule: str
+    severity: Severity
+    span: Span
+    match: Match
+    message: str
+    role: Role | None = None
+    category: str | None = None
+    places: tuple[Place, ...] = field(default=(), repr=False)
+    quote: str | None = field(default=None, repr=False)
+    turn: Utterance | None = field(default=None, repr=False)
+    confidence: float | None = None
+    suggestion: str | None = None
+    clauses: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Names the finding for the length of a call: the same whether provisional or confirmed."""
+        return f"{self.rule}:{self.span.start_ms}-{self.span.end_ms}:{self.category or ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One owed element: said, and then when and how, or not."""
+
+    present: bool
+    at_ms: int | None = None
+    quote: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The truth of a check at the end of the call, with its evidence. ``level``, ``elements`` and ``measured`` only where
+    the kind of check has them."""
+
+    truth: Truth
+    findings: tuple[Finding, ...] = ()
+    level: str | None = None
+    elements: Mapping[str, Element] | None = None
+    measured: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Something not said yet, for the agent's eyes only. ``nudge_ms``: when to remind them."""
+
+    rule: str
+    element: str
+    message: str
+    nudge_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a rule tells people. ``message`` may hold {quote} {category} {element} {missing} {count} {value} {low} {high}."""
+
+    rule: str
+    severity: Severity
+    message: str
+    suggestion: str | None = None
+
+    def of_hit(self, hit: Hit, **names: Any) -> Finding:
+        phrase = hit.phrase
+        return Finding(
+            rule=self.rule,
+            severity=phrase.severity or self.severity,
+            span=hit.span,
+            match=hit.match,
+            message=self.say(quote=hit.quote, category=phrase.category or "", **names),
+            role=hit.said.role,
+            category=phrase.category,
+            places=hit.places,
+            quote=hit.quote,
+            confidence=round(hit.confidence, 4),
+            suggestion=phrase.suggestion or self.suggestion,
+            clauses=phrase.clauses,
+        )
+
+    def of_absence(
+        self, window: Span, role: Role | None, names: Mapping[str, Any], category: str | None = None
+    ) -> Finding:
+        """Something that was due in ``window``; ``names`` fill the message's placeholders."""
+        return Finding(
+            rule=self.rule,
+            severity=self.severity,
+            span=window,
+            match=Match.ABSENT,
+            message=self.say(**names),
+            role=role,
+            category=category,
+            suggestion=names.get("suggestion") or self.suggestion,
+        )
+
+    def say(self, **names: Any) -> str:
+        return self.message.format_map(_Names(names))
+
+
+class _Names(dict[str, Any]):
+    """Placeholders a finding has no value for stay empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""

@@ -1,0 +1,198 @@
+"""``forbid``: no listed phrase is said (服务禁语, 敏感词)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, is_mostly_faint, may_be_by
+from analyzer.rules.checks import Check, Watch
+from analyzer.rules.findings import Finding, Judgement, Wording
+from analyzer.rules.patterns import SENTENCE_BREAK, Pattern
+from analyzer.rules.phrases import Hit, PhraseSet, keep_longest
+from analyzer.rules.said import Said
+from analyzer.rules.truth import Truth
+from analyzer.types import Role
+
+_QUOTES = {"“": "”", "「": "」", "『": "』", "‘": "’", '"': '"', "《": "》"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A context that excuses a hit. Fields as in docs/rule-files.md, ``exemptions``."""
+
+    every: bool = False
+    quotes: bool = False
+    before: tuple[Pattern, ...] = ()
+    before_not: tuple[Pattern, ...] = ()
+    after: tuple[Pattern, ...] = ()
+    after_not: tuple[Pattern, ...] = ()
+    reach: int = 0
+    need_both: bool = False
+    utterance: PhraseSet = field(default_factory=lambda: PhraseSet(()))
+    next_within_ms: int | None = None
+
+    def excuses(self, hit: Hit) -> bool:
+        """Whether the hit's own utterance excuses it."""
+        if self.quotes and _is_quoted(hit):
+            return True
+        if self.utterance and any(not other.overlaps(hit) for other in self.utterance.find(hit.said)):
+            return True
+        return self._is_framed(hit)
+
+    def waits_for_next(self) -> bool:
+        return self.next_within_ms is not None and bool(self.utterance)
+
+    def _is_framed(self, hit: Hit) -> bool:
+        sides = []
+        if self.before:
+            sides.append(self._stands_before(hit))
+        if self.after:
+            sides.append(self._stands_after(hit))
+        return bool(sides) and (all(sides) if self.need_both else any(sides))
+
+    def _stands_before(self, hit: Hit) -> bool:
+        text = hit.said.marked[: hit.said.marked_from(hit.start, hit.end)[0]]
+        if any(pattern.ends(text) for pattern in self.before_not):
+            return False
+        if not self.reach:
+            return any(pattern.ends(text) for pattern in self.before)
+        near = _tail(text, self.reach)
+        return any(pattern.search(near) for pattern in self.before)
+
+    def _stands_after(self, hit: Hit) -> bool:
+        text = hit.said.marked[hit.said.marked_from(hit.start, hit.end)[1] :]
+        if any(pattern.starts(text) for pattern in self.after_not):
+            return False
+        if not self.reach:
+            return any(pattern.starts(text) for pattern in self.after)
+        near = _head(text, self.reach)
+        return any(pattern.search(near) for pattern in self.after)
+
+
+def _tail(text: str, reach: int) -> str:
+    """The last ``reach`` characters of the sentence that ``text`` breaks off in, marks not counted."""
+    return _head(text[::-1], reach)[::-1]
+
+
+def _head(text: str, reach: int) -> str:
+    spoken = 0
+    for index, character in enumerate(text):
+        if character == SENTENCE_BREAK or spoken > reach:
+            return text[:index]
+        spoken += not "\ue000" <= character <= "\ue004"
+    return text
+
+
+def _is_quoted(hit: Hit) -> bool:
+    """Whether the raw text sets the words in quotation marks."""
+    start, end = hit.said.folded.raw_range(hit.start, hit.end)
+    raw = hit.said.raw
+    for opening, closing in _QUOTES.items():
+        before = raw[:start]
+        is_open = before.count(opening) % 2 == 1 if opening == closing else before.rfind(opening) > before.rfind(closing)
+        if is_open and closing in raw[end:]:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Forbid(Check):
+    phrases: PhraseSet
+    wording: Wording
+    speaker: Role | None = Role.AGENT
+    window: Window = WHOLE_CALL
+    min_confidence: float = 0.5
+    categories: tuple[str, ...] = ()
+    exemptions: Mapping[str, Exemption] = field(default_factory=dict)
+
+    def watch(self, call: Call) -> Watch:
+        return _ForbidWatch(self, call)
+
+    def exemptions_of(self, hit: Hit) -> Iterator[Exemption]:
+        for name, exemption in self.exemptions.items():
+            if exemption.every or name in hit.phrase.exempt:
+                yield exemption
+
+    def hits_in(self, said: Said) -> list[Hit]:
+        """Hits of one utterance that nothing in it excuses."""
+        ranks: dict[str | None, int] = {category: rank for rank, category in enumerate(self.categories)}
+        kept = keep_longest(self.phrases.find(said), ranks)
+        return [hit for hit in kept if not any(e.excuses(hit) for e in self.exemptions_of(hit))]
+
+    def next_within_ms(self, hit: Hit) -> int | None:
+        """How long after the utterance the speaker's next one may start to excuse the hit; None: it cannot."""
+        waits = [e.next_within_ms for e in self.exemptions_of(hit) if e.waits_for_next()]
+        return max((wait for wait in waits if wait is not None), default=None)
+
+    def is_excused_by_next(self, hit: Hit, following: Said) -> bool:
+        return any(
+            e.utterance.any(following)
+            for e in self.exemptions_of(hit)
+            if e.next_within_ms is not None and following.span.start_ms <= hit.said.span.end_ms + e.next_within_ms
+        )
+
+
+class _ForbidWatch(Watch):
+    def __init__(self, check: Forbid, call: Call) -> None:
+        self.check, self.call = check, call
+        self.final: list[Hit] = []
+        self.open: list[Hit] = []  # may be excused by the speaker's next utterance
+
+    def hear(self, said: Said) -> None:
+        if not may_be_by(said, self.check.speaker):
+            return
+        self._settle_open(said)
+        for hit in self.check.hits_in(said):
+            waits = self.check.next_within_ms(hit) is not None
+            (self.open if waits else self.final).append(hit)
+
+    def _settle_open(self, following: Said) -> None:
+        own = [hit for hit in self.open if hit.said.role is following.role]
+        self.open = [hit for hit in self.open if hit.said.role is not following.role]
+        self.final += [hit for hit in own if not self.check.is_excused_by_next(hit, following)]
+
+    def reach(self, ms: int) -> None:
+        expired = [hit for hit in self.open if hit.said.span.end_ms + (self.check.next_within_ms(hit) or 0) < ms]
+        self.final += expired
+        self.open = [hit for hit in self.open if hit not in expired]
+
+    def findings_so_far(self) -> Sequence[tuple[Finding, bool]]:
+        return [
+            (self.check.wording.of_hit(hit), final)
+            for hits, final in ((self.final, not self.check.window.needs_end), (self.open, False))
+            for hit in hits
+            if self._is_sure(hit) and self._is_inside(hit)
+        ]
+
+    def glimpse(self, said: Said) -> Sequence[Finding]:
+        if not is_by(said, self.check.speaker):
+            return ()
+        return [self.check.wording.of_hit(hit) for hit in self.check.hits_in(said) if self._is_sure(hit)]
+
+    def judge(self, others: Mapping[str, Judgement]) -> Judgement:
+        hits = sorted(
+            (hit for hit in (*self.final, *self.open) if self._is_inside(hit)),
+            key=lambda hit: (hit.span, hit.said.role, hit.start),
+        )
+        sure = [hit for hit in hits if self._is_sure(hit)]
+        findings = tuple(map(self.check.wording.of_hit, sure or hits))
+        return Judgement(self._truth(bool(sure), bool(hits)), findings)
+
+    def _truth(self, violated: bool, suspected: bool) -> Truth:
+        check, call = self.check, self.call
+        if violated:
+            return Truth.VIOLATED
+        if suspected or call.truncated:
+            return Truth.UNSURE
+        if is_mostly_faint(call.by(check.speaker), check.min_confidence):
+            return Truth.UNSURE
+        return Truth.MET if any(may_be_by(said, check.speaker) for said in call.said) else Truth.NOT_APPLICABLE
+
+    def _is_inside(self, hit: Hit) -> bool:
+        return self.check.window.holds(hit.said, hit.span, self.call) or (
+            hit.said.turn_of_talk is None and self.check.window.by_turns
+        )
+
+    def _is_sure(self, hit: Hit) -> bool:
+        return hit.confidence >= self.check.min_confidence and is_by(hit.said, self.check.speaker)

@@ -1,0 +1,436 @@
+"""The small language that phrases are written in (docs/rule-files.md, "Patterns"), compiled for RE2.
+
+Theory of operation. An utterance is matched as *marked text*: its folded characters with private-use marks where an
+utterance, a clause or a sentence starts and ends. A pattern becomes one linear-time regular expression over marked
+text, with a gap between any two elements in which hesitation and breaks may stand. Three things are read off a pattern
+besides: *keys*, literals of which every match contains one (so that one Aho-Corasick pass finds the few patterns worth
+running), *spellings*, the plain strings it stands for (for comparison by sound), and whether anything in it is open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from analyzer.normalize import fold_source
+
+CLAUSE_START, CLAUSE_END = "\ue000", "\ue001"
+UTTERANCE_START, UTTERANCE_END = "\ue002", "\ue003"
+SENTENCE_BREAK = "\ue004"
+MARKS = frozenset("\ue000\ue001\ue002\ue003\ue004")
+
+HESITATION = frozenset("呃嗯额啊呀呢嘛哦噢唉")
+FILLERS = ("那个", "就是说", "就是", "然后")  # hesitation of several characters, skipped inside a phrase
+PARTICLES = "啊呀呢吧嘛啦哦了"
+
+_HESITATION_CLASS = "".join(sorted(HESITATION))
+_GAP_CLASS = f"[\ue000\ue001\ue004{_HESITATION_CLASS}]{{0,6}}"
+_GAP = f"{_GAP_CLASS}(?:(?:{'|'.join(FILLERS)}){_GAP_CLASS})?"
+_IN_SENTENCE = "(?:[\ue000\ue001]{{0,2}}[^\ue000-\ue004]){{{low},{high}}}"
+_IN_CLAUSE_HAN = r"\p{{Han}}{{{low},{high}}}"
+_LATIN = "[a-z]{{{low},{high}}}"
+_NUMBER = "(?:[\ue000\ue001]{{0,2}}[0-9零〇一二三四五六七八九十百千万亿两幺点]){{{low},{high}}}"
+_BUILT_IN_SLOTS = {"任意": (_IN_SENTENCE, 1, 8), "汉字": (_IN_CLAUSE_HAN, 1, 8), "数字": (_NUMBER, 1, 20), "字母": (_LATIN, 1, 20)}
+_ELLIPSIS = (0, 6)
+_MOST = 100  # longest open stretch; RE2 refuses repetition above 1000 and nested ones grow with it
+
+_MOST_SPELLINGS = 64
+_SHORTEST_STEM = 4  # a final particle is optional in phrases that have so many characters before it
+
+PatternSource = str
+
+
+class PatternError(ValueError):
+    """A phrase that does not follow the pattern language. The message quotes the phrase and says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    character: str
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    characters: str
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A slot or ``…``: ``expression`` is RE2 source."""
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    expression: str
+    at_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    branches: tuple[Sequence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    node: Node
+
+
+Node = Literal | Class | Open | Anchor | Choice | Optional
+Sequence = tuple[Node, ...]
+Slots = Mapping[str, Sequence]
+
+
+class Pattern:
+    """One phrase of the pattern language.
+
+    >>> Pattern("(跟|和)我无关").search("\ue002\ue000这跟我无关\ue001\ue003")
+    (3, 7)
+    """
+
+    def __init__(self, source: PatternSource, slots: Slots | None = None) -> None:
+        self.source = source
+        self.nodes = parse(source, slots or {})
+
+    def __repr__(self) -> str:
+        return f"Pattern({self.source!r})"
+
+    @cached_property
+    def is_open(self) -> bool:
+        """It holds a slot, ``…`` or a negated class: what it matches is not spelled out."""
+        return _is_open(self.nodes)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...] | None:
+        """Literals of which every match, less hesitation and marks, contains one; None if there is none."""
+        return _keys(self.nodes)
+
+    @cached_property
+    def spellings(self) -> tuple[str, ...]:
+        """The plain strings the pattern stands for, less hesitation; empty when it is open or stands for too many."""
+        return () if self.is_open else tuple(_spellings(self.nodes))
+
+    @property
+    def starts_clause(self) -> bool:
+        return isinstance(self.nodes[0], Anchor)
+
+    @property
+    def ends_clause(self) -> bool:
+        return isinstance(self.nodes[-1], Anchor)
+
+    @property
+    def length(self) -> int:
+        """Fewest characters a match has."""
+        return _length(self.nodes)
+
+    def search_all(self, marked: str) -> Iterator[tuple[int, int]]:
+        """Spans of all matches in marked text, leftmost-longest, apart from each other, outer anchors left out."""
+        for found in self._expression.finditer(marked):
+            yield found.span(1)
+
+    def search(self, marked: str) -> tuple[int, int] | None:
+        return next(self.search_all(marked), None)
+
+    def ends(self, marked: str) -> bool:
+        """Whether a match ends where ``marked`` ends (hesitation may follow)."""
+        return self._ending_expression.search(marked) is not None
+
+    def starts(self, marked: str) -> bool:
+        """Whether a match starts where ``marked`` starts (hesitation may stand before)."""
+        return self._starting_expression.search(marked) is not None
+
+    def spells(self, text: str) -> bool:
+        """Whether folded ``text`` is the phrase itself, with nothing skipped."""
+        return not self.is_open and self._strict_expression.fullmatch(text) is not None
+
+    @cached_property
+    def _expression(self) -> Any:
+        lead, core, tail = _outer_anchors(self.nodes)
+        before = "".join(_node_regex(anchor, _GAP) + _GAP for anchor in lead)
+        after = "".join(_GAP + _node_regex(anchor, _GAP) for anchor in tail)
+        return _compile(f"{before}({_regex(core, _GAP)}){after}")
+
+    @cached_property
+    def _strict_expression(self) -> Any:
+        return _compile(_regex(tuple(n for n in self.nodes if not isinstance(n, Anchor)), ""))
+
+    @cached_property
+    def _ending_expression(self) -> Any:
+        return _compile(f"(?:{_regex(self.nodes, _GAP)}){_GAP}$")
+
+    @cached_property
+    def _starting_expression(self) -> Any:
+        return _compile(f"^{_GAP}(?:{_regex(self.nodes, _GAP)})")
+
+
+def _compile(expression: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.longest_match = True
+    options.log_errors = False
+    return re2.compile(expression, options)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+_TOKENS = re.compile(
+    r"(?P<slot>\{[^{}]*\})|(?P<ellipsis>…+(?:\{[^{}]*\})?)|(?P<class>\[[^\]]*\])|(?P<anchor>\^\^?|\$\$?)"
+    r"|(?P<operator>[()|?])|(?P<stray>[\[\]{}])|(?P<character>.)",
+    re.DOTALL,
+)
+_BOUNDS = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def parse(source: str, slots: Slots) -> Sequence:
+    """Read a pattern. Raises PatternError."""
+    tokens = [(str(found.lastgroup), found.group()) for found in _TOKENS.finditer(fold_source(source))]
+    reader = _Reader(source, tokens, slots)
+    nodes = reader.choice(nested=False)
+    if _length(nodes) == 0:
+        raise PatternError(f"{source!r} would match nothing at all")
+    return _with_optional_particle(nodes)
+
+
+def _with_optional_particle(nodes: Sequence) -> Sequence:
+    """A final 啊 呀 呢 嘛 or 啦 of a longer phrase is a matter of taste."""
+    if len(nodes) <= _SHORTEST_STEM or not isinstance(last := nodes[-1], Literal) or last.character not in "啊呀呢嘛啦":
+        return nodes
+    return (*nodes[:-1], Optional(last))
+
+
+class _Reader:
+    """Recursive descent over the tokens of one pattern."""
+
+    def __init__(self, source: str, tokens: list[tuple[str, str]], slots: Slots) -> None:
+        self.source, self.tokens, self.slots, self.position = source, tokens, slots, 0
+
+    def fail(self, problem: str) -> PatternError:
+        return PatternError(f"{self.source!r}: {problem}")
+
+    def choice(self, nested: bool) -> Sequence:
+        branches = [self.sequence()]
+        while self._take("|"):
+            branches.append(self.sequence())
+        if self.position < len(self.tokens) and not nested:
+            raise self.fail("')' without '('")
+        return branches[0] if len(branches) == 1 else (_choice(branches),)
+
+    def sequence(self) -> Sequence:
+        nodes: list[Node] = []
+        while self.position < len(self.tokens) and self.tokens[self.position][1] not in ("|", ")"):
+            kind, text = self.tokens[self.position]
+            self.position += 1
+            if text == "?" and kind == "operator":
+                if not nodes or isinstance(nodes[-1], Anchor):
+                    raise self.fail("'?' needs a character, class, group or slot before it")
+                nodes[-1] = _optional(nodes[-1])
+            else:
+                nodes.extend(self.node(kind, text))
+        return tuple(nodes)
+
+    def node(self, kind: str, text: str) -> Sequence:
+        match kind:
+            case "operator":  # only "(" is left
+                inside = self.choice(nested=True)
+                if not self._take(")"):
+                    raise self.fail("'(' without ')'")
+                return (inside[0],) if len(inside) == 1 else (Choice((inside,)),)
+            case "slot":
+                return (self._slot(text[1:-1]),)
+            case "ellipsis":
+                low, high = self._bounds(text.lstrip("…").strip("{}"), _ELLIPSIS)
+                return (Open(_IN_SENTENCE.format(low=low, high=high)),)
+            case "class":
+                return (self._class(text[1:-1]),)
+            case "anchor":
+                return (_ANCHORS[text],)
+            case "stray":
+                raise self.fail(f"{text!r} has no partner")
+        return (Literal(text),) if _is_spoken(text) else ()
+
+    def _take(self, operator: str) -> bool:
+        if self.position < len(self.tokens) and self.tokens[self.position] == ("operator", operator):
+            self.position += 1
+            return True
+        return False
+
+    def _class(self, inside: str) -> Class:
+        negated = inside.startswith("^")
+        characters = "".join(dict.fromkeys(filter(_is_spoken, inside.removeprefix("^"))))
+        if not characters:
+            raise self.fail("'[]' holds no character")
+        return Class(characters, negated)
+
+    def _slot(self, inside: str) -> Node:
+        name, _, bounds = inside.partition(":")
+        if name in _BUILT_IN_SLOTS:
+            expression, low, high = _BUILT_IN_SLOTS[name]
+            low, high = self._bounds(bounds, (low, high))
+            return Open(expression.format(low=low, high=high))
+        if name not in self.slots:
+            from analyzer.rules.faults import did_you_mean
+
+            raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*_BUILT_IN_SLOTS, *self.slots])}")
+        return Open(_regex(self.slots[name], _GAP))
+
+    def _bounds(self, text: str, default: tuple[int, int]) -> tuple[int, int]:
+        if not text:
+            return default
+        found = _BOUNDS.fullmatch(text)
+        if not found:
+            raise self.fail(f"bounds must look like 2 or 2-8, not {text!r}")
+        low, high = int(found[1]), int(found[2] or found[1])
+        if low > high or high > _MOST:
+            raise self.fail(f"bounds {text!r} must rise and stay at or below {_MOST}")
+        return low, high
+
+
+_ANCHORS = {
+    "^": Anchor(CLAUSE_START, at_end=False),
+    "^^": Anchor(UTTERANCE_START + CLAUSE_START, at_end=False),
+    "$": Anchor(f"[{PARTICLES}]{{0,2}}{CLAUSE_END}", at_end=True),
+    "$$": Anchor(f"[{PARTICLES}]{{0,2}}{CLAUSE_END}{UTTERANCE_END}", at_end=True),
+}
+
+
+def _is_spoken(character: str) -> bool:
+    return character.isalnum()
+
+
+def _choice(branches: list[Sequence]) -> Node:
+    filled = tuple(branch for branch in branches if branch)
+    node = Choice(filled)
+    return node if len(filled) == len(branches) else Optional(node)
+
+
+def _optional(node: Node) -> Node:
+    return node if isinstance(node, Optional) else Optional(node)
+
+
+# --- reading off ------------------------------------------------------------------------------------------------------
+
+
+def _regex(nodes: Sequence, gap: str) -> str:
+    """RE2 source of a sequence. The gap of an optional element belongs to it, so that none leads or trails a match."""
+    parts: list[str] = []
+    after_mandatory = False
+    for node in nodes:
+        if isinstance(node, Optional):
+            inside = _node_regex(node.node, gap)
+            parts.append(f"(?:{gap}{inside})?" if after_mandatory else f"(?:{inside}{gap})?")
+        else:
+            parts.append((gap if after_mandatory else "") + _node_regex(node, gap))
+            after_mandatory = True
+    return "".join(parts)
+
+
+def _node_regex(node: Node, gap: str) -> str:
+    match node:
+        case Literal(character):
+            return character
+        case Class(characters, negated):
+            return f"[^{characters}\ue000-\ue004]" if negated else f"[{characters}]"
+        case Open(expression):
+            return f"(?:{expression})"
+        case Anchor(expression, _):
+            return expression
+        case Choice(branches):
+            return f"(?:{'|'.join(_regex(branch, gap) for branch in branches)})"
+        case Optional(inside):
+            return f"(?:{_node_regex(inside, gap)})?"
+
+
+def _outer_anchors(nodes: Sequence) -> tuple[Sequence, Sequence, Sequence]:
+    first = next(i for i, node in enumerate(nodes) if not isinstance(node, Anchor))
+    last = next(i for i, node in reversed(list(enumerate(nodes))) if not isinstance(node, Anchor))
+    return nodes[:first], nodes[first : last + 1], nodes[last + 1 :]
+
+
+def _is_open(nodes: Sequence) -> bool:
+    return any(_node_is_open(node) for node in nodes)
+
+
+def _node_is_open(node: Node) -> bool:
+    match node:
+        case Open() | Class(_, True):
+            return True
+        case Choice(branches):
+            return any(map(_is_open, branches))
+        case Optional(inside):
+            return _node_is_open(inside)
+    return False
+
+
+def _length(nodes: Sequence) -> int:
+    return sum(map(_node_length, nodes))
+
+
+def _node_length(node: Node) -> int:
+    match node:
+        case Literal() | Class() | Open():
+            return 1
+        case Choice(branches):
+            return min(map(_length, branches))
+    return 0
+
+
+def _keys(nodes: Sequence) -> tuple[str, ...] | None:
+    candidates = [tuple([run]) for run in _literal_runs(nodes)]
+    candidates += [keys for keys in map(_node_keys, nodes) if keys]
+    return max(candidates, key=lambda keys: (min(map(len, keys)), -len(keys)), default=None)
+
+
+def _literal_runs(nodes: Sequence) -> Iterator[str]:
+    """Stretches of neighbouring literals. Hesitation is left out of both sides, a break is invisible."""
+    run = ""
+    for node in nodes:
+        match node:
+            case Literal(character):
+                run += "" if character in HESITATION else character
+            case Anchor():
+                continue
+            case _:
+                if run:
+                    yield run
+                run = ""
+    if run:
+        yield run
+
+
+def _node_keys(node: Node) -> tuple[str, ...] | None:
+    match node:
+        case Class(characters, False) if not HESITATION.intersection(characters):
+            return tuple(characters)
+        case Choice(branches):
+            keys = [_keys(branch) for branch in branches]
+            if all(keys):
+                return tuple(key for branch_keys in keys for key in branch_keys or ())
+    return None
+
+
+def _spellings(nodes: Sequence) -> list[str]:
+    spelled = [""]
+    for node in nodes:
+        spelled = [head + tail for head in spelled for tail in _node_spellings(node)]
+        if len(spelled) > _MOST_SPELLINGS:
+            return []
+    return list(dict.fromkeys(spelled))
+
+
+def _node_spellings(node: Node) -> list[str]:
+    match node:
+        case Literal(character):
+            return ["" if character in HESITATION else character]
+        case Class(characters, _):
+            return list(characters)
+        case Choice(branches):
+            return [spelling for branch in branches for spelling in _spellings(branch)]
+        case Optional(inside):
+            return ["", *_node_spellings(inside)]
+    return [""]

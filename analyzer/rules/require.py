@@ -1,0 +1,277 @@
+"""``require``: the listed elements are said in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from analyzer.normalize import fold
+from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, may_be_by
+from analyzer.rules.checks import Check, Watch
+from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.patterns import Pattern, PatternError
+from analyzer.rules.phrases import Hit, Phrase, PhraseSet
+from analyzer.rules.said import Said
+from analyzer.rules.truth import Truth
+from analyzer.types import Direction, Role, Span
+
+PASS, PARTIAL, FAIL = "pass", "partial", "fail"
+_RANK = {FAIL: 0, PARTIAL: 1, PASS: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ElementSpec:
+    """An owed element. ``metadata``: also said when this call attribute's value is."""
+
+    name: str
+    title: str
+    phrases: PhraseSet
+    core: bool = False
+    metadata: str | None = None
+    suggestion: str | None = None
+    nudge: str | None = None
+
+    def find(self, said: Said, call: Call) -> list[Hit]:
+        hits = self.phrases.find(said)
+        if attribute := self._attribute(call):
+            hits += attribute.find(said)
+        return hits
+
+    def _attribute(self, call: Call) -> PhraseSet | None:
+        value = call.metadata.get(self.metadata) if self.metadata else None
+        literal = fold(str(value)).text if value is not None else ""
+        try:
+            return PhraseSet([Phrase(Pattern(literal))]) if literal else None
+        except PatternError:  # a value without a single letter or digit is never said
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How much must be present: core elements (None: all of them), supporting ones, and elements in all."""
+
+    core: int | None = 0
+    supporting: int = 0
+    elements: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is owed where, for calls of one direction."""
+
+    elements: tuple[ElementSpec, ...]
+    window: Window = WHOLE_CALL
+    passing: Level = Level()  # noqa: RUF009 - frozen
+    partial: Level | None = None
+    order: bool = False
+    within_ms: int | None = None
+    nudge_ms: int | None = None
+
+    def level(self, present: Iterable[str]) -> str:
+        names = set(present)
+        if self._reaches(self.passing, names):
+            return PASS
+        return PARTIAL if self.partial and self._reaches(self.partial, names) else FAIL
+
+    def _reaches(self, level: Level, names: set[str]) -> bool:
+        cores = [element.name for element in self.elements if element.core]
+        core = sum(name in names for name in cores)
+        wanted = len(cores) if level.core is None else level.core
+        return core >= wanted and len(names) - core >= level.supporting and len(names) >= level.elements
+
+
+@dataclass(frozen=True, slots=True)
+class Require(Check):
+    """``plans`` by direction; the key None serves calls of any."""
+
+    plans: Mapping[Direction | None, Plan]
+    wording: Wording
+    speaker: Role | None = Role.AGENT
+    min_confidence: float = 0.5
+    capped_by: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.capped_by
+
+    def watch(self, call: Call) -> Watch:
+        plan = self.plans.get(call.direction) or self.plans.get(None)
+        if plan is None:
+            truth = Truth.UNSURE if call.direction is Direction.UNKNOWN else Truth.NOT_APPLICABLE
+            return _Undecided(truth)
+        return _RequireWatch(self, plan, call)
+
+
+@dataclass(frozen=True, slots=True)
+class _Undecided(Watch):
+    """A rule for calls of a direction that this call has not, or may not have."""
+
+    truth: Truth
+
+    def hear(self, said: Said) -> None:
+        return
+
+    def judge(self, others: Mapping[str, Judgement]) -> Judgement:
+        return Judgement(self.truth)
+
+
+Found = Mapping[str, Sequence[Hit]]
+
+
+class _RequireWatch(Watch):
+    def __init__(self, check: Require, plan: Plan, call: Call) -> None:
+        self.check, self.plan, self.call = check, plan, call
+        self.hits: dict[str, list[Hit]] = {element.name: [] for element in plan.elements}
+
+    def hear(self, said: Said) -> None:
+        if may_be_by(said, self.check.speaker):
+            for element in self.plan.elements:
+                self.hits[element.name] += element.find(said, self.call)
+
+    def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
+        plan = self.plan
+        if plan.nudge_ms is None or plan.window.is_closed(self.check.speaker, self.call):
+            return ()
+        own = [said for said in unsettled if is_by(said, self.check.speaker)]
+        return [
+            Owed(self.check.wording.rule, element.name, element.nudge or f"还没说：{element.title}", plan.nudge_ms)
+            for element in plan.elements
+            if not self.hits[element.name] and not any(element.find(said, self.call) for said in own)
+        ]
+
+    def judge(self, others: Mapping[str, Judgement]) -> Judgement:
+        inside = {name: [hit for hit in hits if self._is_inside(hit)] for name, hits in self.hits.items()}
+        sure = {name: [hit for hit in hits if self._is_sure(hit)] for name, hits in inside.items()}
+        chosen = {name: self._choose(hits) for name, hits in sure.items() if hits}
+        level, blemishes = self._capped(self._level(sure), chosen.values(), others, Truth.VIOLATED)
+        truth = self._truth(level, inside, chosen, others)
+        findings: tuple[Finding, ...] = ()
+        if truth is Truth.VIOLATED:
+            findings = (*self._missing(chosen), *(self._blemish(finding) for finding in blemishes))
+        return Judgement(truth, findings, level, self._elements(chosen))
+
+    # --- what counts ---
+
+    def _is_inside(self, hit: Hit) -> bool:
+        span, plan = hit.span, self.plan
+        if plan.within_ms is not None and span.midpoint_ms >= plan.within_ms:
+            return False
+        if plan.window.by_turns and hit.said.turn_of_talk is None:
+            return True
+        return plan.window.holds(hit.said, span, self.call)
+
+    def _is_sure(self, hit: Hit) -> bool:
+        return hit.confidence >= self.check.min_confidence and is_by(hit.said, self.check.speaker)
+
+    def _choose(self, hits: Sequence[Hit]) -> Hit:
+        """The hit that stands for an element: the first one, of a window at the end of the call the last one; the longest
+        of those that start together."""
+        at_end = self.plan.window.last_turns is not None or self.plan.window.last_ms is not None
+        sign = -1 if at_end else 1
+        return min(hits, key=lambda hit: (sign * hit.span.start_ms, sign * hit.start, -hit.end))
+
+    # --- levels ---
+
+    def _level(self, found: Found) -> str:
+        level = self.plan.level(name for name, hits in found.items() if hits)
+        if level == PASS and self.plan.order and not _in_order([found[e.name] for e in self.plan.elements]):
+            return PARTIAL
+        return level
+
+    def _capped(
+        self, level: str, chosen: Iterable[Hit], others: Mapping[str, Judgement], truth: Truth
+    ) -> tuple[str, list[Finding]]:
+        """A forbidden phrase inside caps a pass at partial."""
+        if level != PASS:
+            return level, []
+        extent = self._extent(list(chosen))
+        blemishes = [
+            finding
+            for rule in self.check.capped_by
+            if rule in others and others[rule].truth is truth
+            for finding in others[rule].findings
+            if finding.places and extent.start_ms <= finding.span.midpoint_ms <= extent.end_ms
+        ]
+        return (PARTIAL if blemishes else PASS), blemishes
+
+    def _extent(self, chosen: Sequence[Hit]) -> Span:
+        """From the first to the last utterance that holds an element, and on to the near end of the call."""
+        start = min(hit.said.span.start_ms for hit in chosen)
+        end = max(hit.said.span.end_ms for hit in chosen)
+        window = self.plan.window
+        return Span(0 if window.first_turns else start, max(end, self.call.end_ms) if window.last_turns else end)
+
+    def _truth(self, level: str, inside: Found, chosen: Mapping[str, Hit], others: Mapping[str, Judgement]) -> Truth:
+        if not any(may_be_by(said, self.check.speaker) for said in self.call.said):
+            return Truth.NOT_APPLICABLE
+        if level == PASS:
+            suspect = self._capped(level, chosen.values(), others, Truth.UNSURE)[1]
+            return Truth.UNSURE if suspect else Truth.MET
+        if self._may_have_been_missed(level, inside):
+            return Truth.UNSURE
+        return Truth.VIOLATED
+
+    def _may_have_been_missed(self, level: str, inside: Found) -> bool:
+        call, plan = self.call, self.plan
+        if _RANK[self._level(inside)] > _RANK[level] and self.plan.level(n for n, h in inside.items() if h) != level:
+            return True
+        if self.plan.level(name for name, hits in inside.items() if hits) == PASS:
+            return False  # everything was heard; the level fell for another reason
+        if call.starts_late and plan.window.first_turns:
+            return True
+        if call.truncated and not plan.window.is_closed(self.check.speaker, call):
+            return True
+        return call.is_doubtful(self.check.speaker, plan.window, self.check.min_confidence)
+
+    # --- evidence ---
+
+    def _elements(self, chosen: Mapping[str, Hit]) -> dict[str, Element]:
+        return {
+            element.name: Element(True, chosen[element.name].span.start_ms, chosen[element.name].quote)
+            if element.name in chosen
+            else Element(False)
+            for element in self.plan.elements
+        }
+
+    def _missing(self, chosen: Mapping[str, Hit]) -> list[Finding]:
+        absent = [element for element in self.plan.elements if element.name not in chosen]
+        owed = [element for element in absent if element.core]
+        supporting = [element for element in absent if not element.core]
+        said = sum(not element.core and element.name in chosen for element in self.plan.elements)
+        findings = [self._absence([element], element.name) for element in owed]
+        if supporting and said < self.plan.passing.supporting:
+            findings.append(self._absence(supporting, None))
+        if not findings and absent and self.plan.level(chosen) != PASS:
+            findings.append(self._absence(absent, None))
+        if not findings and self.plan.level(chosen) == PASS and self.plan.order:
+            names = {"element": "顺序", "missing": "顺序"}
+            findings.append(self.check.wording.of_absence(self._window(), self.check.speaker, names))
+        return findings
+
+    def _absence(self, elements: Sequence[ElementSpec], category: str | None) -> Finding:
+        titles = "或".join(element.title for element in elements)
+        suggestion = next((element.suggestion for element in elements if element.suggestion), None)
+        names = {"element": titles, "missing": titles, "suggestion": suggestion}
+        return self.check.wording.of_absence(self._window(), self.check.speaker, names, category)
+
+    def _window(self) -> Span:
+        window = self.plan.window.span(self.check.speaker, self.call)
+        if self.plan.within_ms is None:
+            return window
+        return Span(window.start_ms, max(window.start_ms, min(window.end_ms, self.plan.within_ms)))
+
+    def _blemish(self, finding: Finding) -> Finding:
+        return replace(finding, rule=self.check.wording.rule, severity=self.check.wording.severity)
+
+
+def _in_order(found: Sequence[Sequence[Hit]]) -> bool:
+    """Whether the elements that were said can be picked in rising order of time."""
+    reached = -1
+    for hits in found:
+        if hits:
+            later = [hit.span.start_ms for hit in hits if hit.span.start_ms > reached]
+            if not later:
+                return False
+            reached = min(later)
+    return True
+

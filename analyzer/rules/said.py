@@ -1,0 +1,246 @@
+"""An utterance as the rules see it: same-role speech with gaps under 700 ms, folded and timed as one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from statistics import median
+
+from analyzer.normalize import CLAUSE, SENTENCE, Folded, fold, sound, syllables, word_edges
+from analyzer.rules.patterns import (
+    CLAUSE_END,
+    CLAUSE_START,
+    FILLERS,
+    HESITATION,
+    MARKS,
+    SENTENCE_BREAK,
+    UTTERANCE_END,
+    UTTERANCE_START,
+)
+from analyzer.types import Role, Span, Utterance
+
+PAUSE_MS = 300  # a pause inside an utterance that separates clauses where no punctuation does
+_PAUSE_OVER_USUAL_GAP = 2.5  # in slow speech every character is followed by a gap; only a longer one is a pause
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Characters of one recognised utterance (code points of its raw text, end exclusive)."""
+
+    utterance: Utterance = field(repr=False)
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Part of a recognised utterance without a gap of 700 ms or more: usually all of it."""
+
+    utterance: Utterance = field(repr=False)
+    char_start: int
+    char_end: int
+    span: Span
+
+    @property
+    def text(self) -> str:
+        return self.utterance.text[self.char_start : self.char_end]
+
+
+class Said:
+    """One utterance: who, when, what, and where it stands in the conversation.
+
+    turn_of_talk   0-based number of the speaker's turn of talk (话轮) it belongs to; None for roles that take no turns
+    back_channel   nothing but 嗯, 对, 好的 …
+    """
+
+    def __init__(
+        self, role: Role, stretches: Sequence[Stretch], turn_of_talk: int | None = None, back_channel: bool = False
+    ) -> None:
+        self.role = role
+        self.stretches = tuple(stretches)
+        self.turn_of_talk = turn_of_talk
+        self.back_channel = back_channel
+        self.span = Span(min(s.span.start_ms for s in stretches), max(s.span.end_ms for s in stretches))
+        self.raw = "".join(stretch.text for stretch in stretches)
+
+    def __repr__(self) -> str:
+        return f"Said({self.role}, {self.span.start_ms}-{self.span.end_ms} ms, turn {self.turn_of_talk})"
+
+    # --- text ---
+
+    @cached_property
+    def folded(self) -> Folded:
+        folded = fold(self.raw)
+        return Folded(folded.raw, folded.text, folded.origin, self._with_pauses(folded))
+
+    @property
+    def text(self) -> str:
+        return self.folded.text
+
+    def _with_pauses(self, folded: Folded) -> tuple[int, ...]:
+        gaps = [0]
+        for before, after in zip(folded.origin, folded.origin[1:], strict=False):
+            gaps.append(max(0, self.times[after].start_ms - self.times[before].end_ms))
+        usual = median(gaps) if len(gaps) > 2 else 0
+        pause = max(PAUSE_MS, _PAUSE_OVER_USUAL_GAP * usual)
+        inside = (max(b, CLAUSE) if gap >= pause else b for b, gap in zip(folded.breaks, gaps, strict=False))
+        return (*inside, SENTENCE) if folded.text else folded.breaks
+
+    @cached_property
+    def _marking(self) -> tuple[str, tuple[int, ...]]:
+        marked = [UTTERANCE_START]
+        position = [0]
+        for index, character in enumerate(self.text):
+            marks = ""
+            if strength := self.folded.breaks[index]:
+                marks = CLAUSE_END if index else ""
+                marks += SENTENCE_BREAK if index and strength == SENTENCE else ""
+                marks += CLAUSE_START
+            marked.append(marks + character)
+            position.extend([index] * (len(marks) + 1))
+        marked.append(CLAUSE_END + UTTERANCE_END)
+        position.extend([len(self.text)] * 3)
+        return "".join(marked), tuple(position)
+
+    @property
+    def marked(self) -> str:
+        """Marked text, see ``patterns``."""
+        return self._marking[0]
+
+    def from_marked(self, start: int, end: int) -> tuple[int, int]:
+        """Range of ``text`` for a range of ``marked``; marks at its ends are left out."""
+        while start < end and self.marked[start] in MARKS:
+            start += 1
+        while end > start and self.marked[end - 1] in MARKS:
+            end -= 1
+        first = self._marking[1][start]
+        return first, (self._marking[1][end - 1] + 1 if end > start else first)
+
+    def marked_from(self, start: int, end: int) -> tuple[int, int]:
+        """Range of ``marked`` for a range of ``text``, without the marks around it."""
+        first = bisect_right(self._marking[1], start) - 1
+        return first, bisect_right(self._marking[1], end - 1)
+
+    @cached_property
+    def _stripping(self) -> tuple[str, tuple[int, ...]]:
+        kept = tuple(i for i, character in enumerate(self.text) if character not in HESITATION)
+        return "".join(self.text[i] for i in kept), kept
+
+    @property
+    def stripped(self) -> str:
+        """``text`` less hesitation; ``from_stripped`` leads back."""
+        return self._stripping[0]
+
+    @cached_property
+    def without_fillers(self) -> str | None:
+        """``stripped`` less longer fillers too (那个 …), or None if it has none. For finding keys; nothing leads back."""
+        text = self.stripped
+        for filler in FILLERS:
+            text = text.replace(filler, "")
+        return text if text != self.stripped else None
+
+    def from_stripped(self, start: int, end: int) -> tuple[int, int]:
+        kept = self._stripping[1]
+        return kept[start], kept[end - 1] + 1
+
+    @cached_property
+    def sound(self) -> str:
+        """``stripped`` as syllables."""
+        return sound(self.stripped)
+
+    @cached_property
+    def edges(self) -> frozenset[int]:
+        """Positions of ``text`` at which a word starts or ends."""
+        return word_edges(self.folded)
+
+    # --- time ---
+
+    @cached_property
+    def times(self) -> tuple[Span, ...]:
+        """A span per character of ``raw``."""
+        return tuple(
+            span
+            for s in self.stretches
+            for span in character_times(s.utterance)[s.char_start : s.char_end]
+        )
+
+    @cached_property
+    def syllables(self) -> tuple[int, ...]:
+        """Syllables per character of ``raw``."""
+        return syllables(self.raw)
+
+    def span_of(self, start: int, end: int) -> Span:
+        """Call time of ``text[start:end]``: from its first character's start to its last character's end."""
+        first, last = self.times[self.folded.origin[start]], self.times[self.folded.origin[end - 1]]
+        return Span(first.start_ms, max(first.start_ms, last.end_ms))
+
+    # --- way back ---
+
+    @cached_property
+    def _raw_starts(self) -> tuple[int, ...]:
+        return (0, *accumulate(len(stretch.text) for stretch in self.stretches))
+
+    def quote(self, start: int, end: int) -> str:
+        first, last = self.folded.raw_range(start, end)
+        return self.raw[first:last]
+
+    def places(self, start: int, end: int) -> tuple[Place, ...]:
+        """Where ``text[start:end]`` stands in the recognised utterances."""
+        first, last = self.folded.raw_range(start, end)
+        return tuple(
+            Place(s.utterance, s.char_start + max(first - begin, 0), s.char_start + min(last - begin, len(s.text)))
+            for s, begin in zip(self.stretches, self._raw_starts, strict=False)
+            if begin < last and first < begin + len(s.text)
+        )
+
+    def confidence(self, start: int, end: int) -> float:
+        """The lowest recognition confidence of ``text[start:end]``; 1.0 where none is given."""
+        given = (place.utterance.confidence for place in self.places(start, end))
+        return min((1.0 if confidence is None else confidence for confidence in given), default=1.0)
+
+    @cached_property
+    def mean_confidence(self) -> float:
+        """Confidence of the whole utterance, its stretches weighted by length."""
+        total = sum(len(s.text) for s in self.stretches)
+        sure = sum(
+            len(s.text) * (1.0 if s.utterance.confidence is None else s.utterance.confidence) for s in self.stretches
+        )
+        return sure / total if total else 1.0
+
+
+def character_times(utterance: Utterance) -> tuple[Span, ...]:
+    """A span per character of the raw text; syllables are spread evenly where only the whole is timed.
+
+    The first and the last counted syllable take exactly the utterance's start and end; silent characters take no time.
+    """
+    if utterance.characters is not None:
+        return utterance.characters
+    heard = syllables(utterance.text)
+    total = sum(heard)
+    if not total:
+        return (utterance.span,) * len(heard)
+    start, duration = utterance.span.start_ms, utterance.span.duration_ms
+    edges = [start + duration * done // total for done in accumulate(heard, initial=0)]
+    return tuple(Span(begin, end) for begin, end in zip(edges, edges[1:], strict=False))
+
+
+def stretches_of(utterance: Utterance, longest_gap_ms: int) -> list[Stretch]:
+    """Cut an utterance where its characters leave ``longest_gap_ms`` or more between them."""
+    if not utterance.text:
+        return []
+    if utterance.characters is None:
+        return [Stretch(utterance, 0, len(utterance.text), utterance.span)]
+    times = utterance.characters
+    cuts = [0]
+    reached = times[0].end_ms
+    for index, span in enumerate(times):
+        if span.start_ms - reached >= longest_gap_ms:
+            cuts.append(index)
+        reached = max(reached, span.end_ms)
+    return [
+        Stretch(utterance, start, end, Span(times[start].start_ms, max(t.end_ms for t in times[start:end])))
+        for start, end in zip(cuts, [*cuts[1:], len(times)], strict=True)
+    ]
