@@ -1,4 +1,4 @@
-"""Turn every samples/<call-id>/script.yaml into a recording and the truth about it.
+"""Turn every samples/<call-id>/script.yaml into a recording and the truth about it, and list them in manifest.csv.
 
     python -m samples.generate [CALL_ID ...] [--to FOLDER]
 
@@ -23,11 +23,12 @@ end_ms       line noise after the last line
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import multiprocessing
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -409,7 +410,7 @@ def _finding(rule: str, **fields: Any) -> dict[str, Any]:
 
 def generate(call_id: str, folder: Path) -> str:
     """Write one call's recording and truth into `folder`; returns a line to print."""
-    script = YAML(typ="safe").load((HERE / call_id / "script.yaml").read_text(encoding="utf-8"))
+    script = _read(HERE / call_id / "script.yaml")
     call = lay_out(call_id, script)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").write_text(_one_line_per_turn(truth(call)), encoding="utf-8")
@@ -418,6 +419,29 @@ def generate(call_id: str, folder: Path) -> str:
     (folder / "SOURCE.md").write_text("Synthetic speech (espeak-ng), made by samples/generate.py. Apache-2.0.\n")
     rate = _rate(call, "agent")["judged"], _rate(call, "customer")["judged"]
     return f"{call_id}: {call.duration_ms / 1000:.1f} s, {audio.stat().st_size:,} bytes, 字/分钟 {rate[0]} / {rate[1]}"
+
+
+def manifest() -> str:
+    """All calls as a CSV manifest: the recording and what a telephone system would know of it."""
+    scripts = {path.parent.name: _read(path) for path in sorted(HERE.glob("*/script.yaml"))}
+    columns = [
+        "call_id",
+        "path",
+        "direction",
+        *sorted({key for script in scripts.values() for key in script["metadata"]}),
+    ]
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for call_id, script in scripts.items():
+        place = {"call_id": call_id, "path": f"{call_id}/{script['audio']}", "direction": script["direction"]}
+        writer.writerow(place | script["metadata"])
+    return table.getvalue()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    script: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    return script
 
 
 def _one_line_per_turn(document: Mapping[str, Any]) -> str:
@@ -446,9 +470,10 @@ def main() -> None:
     if unknown := sorted(set(calls) - set(known)):
         parser.error(f"no script for {', '.join(unknown)}; there are: {', '.join(known)}")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as fresh_process:
-        for line in fresh_process.map(generate, calls, [arguments.to / call for call in calls]):
+    with spawn.Pool(1, maxtasksperchild=1) as fresh_process:
+        for line in fresh_process.starmap(generate, [(call, arguments.to / call) for call in calls], chunksize=1):
             print(line)
+    (arguments.to / "manifest.csv").write_text(manifest(), encoding="utf-8")
 
 
 if __name__ == "__main__":

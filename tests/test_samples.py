@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import itertools
 import json
@@ -221,8 +222,19 @@ def test_generating_a_call_again_gives_the_same_truth_and_recording(tmp_path: Pa
     call = "mall-shoe-exchange"  # uncompressed, so that no encoder version comes in
     command = [sys.executable, "-m", "samples.generate", call, "--to", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    for name in ("truth.json", "call.wav"):
-        assert (tmp_path / call / name).read_bytes() == (SAMPLES / call / name).read_bytes(), name
+    for name in (f"{call}/truth.json", f"{call}/call.wav", "manifest.csv"):
+        assert (tmp_path / name).read_bytes() == (SAMPLES / name).read_bytes(), name
+
+
+def test_the_manifest_lists_every_call_with_what_its_script_says() -> None:
+    with (SAMPLES / "manifest.csv").open(encoding="utf-8", newline="") as table:
+        rows = {row.pop("call_id"): row for row in csv.DictReader(table)}
+    assert list(rows) == CALLS
+    for call, row in rows.items():
+        script = script_of(call)
+        assert (SAMPLES / row.pop("path")) == SAMPLES / call / script["audio"]
+        assert row.pop("direction") == script["direction"]
+        assert {key: value for key, value in row.items() if value} == {k: str(v) for k, v in script["metadata"].items()}
 
 
 def test_an_unknown_call_is_refused_by_name() -> None:
