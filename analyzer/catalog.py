@@ -1,0 +1,413 @@
+"""``lexicons/`` on disk: rules, word lists and profiles to a ``Pack``, and every fault of them at once.
+
+A fault reads ``lexicons/rules/forbidden/shirk.yaml:5: unknown kind 'forbit'; did you mean 'forbid'?``. The digest of a
+pack is a hash over names and bytes of all its files, so any change of a rule shows in the reports made with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from analyzer.errors import ConfigError
+from analyzer.rules import Fault, Pack, Profile, Rule, RuleFaults, Status, Weight, WordList, Words, did_you_mean, parse_rule
+from analyzer.rules.pack import DEFAULT_POINTS, PASS_MARK
+from analyzer.rules.patterns import PatternError, Sequence, parse
+from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, read_phrase
+from analyzer.rules.spec import RuleSpec
+from analyzer.types import Severity
+
+STANDARD = "standard"
+_HERE = Path(__file__).parent
+_SHIPPED = (_HERE / "_data" / "lexicons", _HERE.parent / "lexicons")  # installed, and in the repository
+_SLOTS = "slots"
+_RUNNING = (Status.STABLE, Status.TRIAL)
+_LIST_HEADER = ("name", "title", "source", "licence")
+
+
+def load_pack(name_or_path: str | Path = STANDARD, profile: str = STANDARD) -> Pack:
+    """The pack of that name or in that folder, weighed by one of its profiles.
+
+    raises ConfigError with one line per fault, all of them
+    """
+    loader = _Loader(_folder(name_or_path))
+    pack = loader.load(profile)
+    if loader.faults:
+        raise ConfigError("\n".join(dict.fromkeys(loader.faults)))
+    return pack
+
+
+def profiles(name_or_path: str | Path = STANDARD) -> list[str]:
+    """Names of the profiles a pack ships."""
+    return sorted(path.stem for path in (_folder(name_or_path) / "profiles").glob("*.yaml"))
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    if str(name_or_path) == STANDARD:
+        found = next((folder for folder in _SHIPPED if (folder / "pack.yaml").is_file()), None)
+        if found is None:
+            raise ConfigError(f"pack {STANDARD!r} is not installed; looked in {', '.join(map(str, _SHIPPED))}")
+        return found
+    folder = Path(name_or_path)
+    if not (folder / "pack.yaml").is_file():
+        raise ConfigError(f"{folder}: no pack here (no pack.yaml); give {STANDARD!r} or a folder laid out like lexicons/")
+    return folder
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _File:
+    """A YAML file with the lines of its keys."""
+
+    path: str
+    fields: dict[str, Any]
+    tree: Any
+
+    def line(self, place: Iterable[str | int]) -> int:
+        """Line (from 1) of the deepest part of ``place`` that the file has."""
+        node, line = self.tree, 1
+        for part in place:
+            try:
+                line = (node.lc.item(part) if isinstance(part, int) else node.lc.key(part))[0] + 1
+                node = node[part]
+            except (AttributeError, KeyError, IndexError, TypeError):
+                break
+        return line
+
+
+@dataclass(slots=True)
+class _Loader:
+    folder: Path
+    faults: list[str] = field(default_factory=list)
+
+    def load(self, profile_name: str) -> Pack:
+        head = self._head()
+        slots = self._slots()
+        lists = {words.name: words for words in self._word_lists(slots)}
+        words = Words(lists, slots)
+        words = replace(words, allow=tuple(phrase.pattern for phrase in self._phrases(head, "allow", words)))
+        profile_file, spec = self._profile(profile_name)
+        rules = list(self._rules(words, profile_file, spec))
+        self._check_references(rules, profile_file, spec)
+        return Pack(
+            name=str(head.fields.get("name", "")),
+            version=str(head.fields.get("version", "")),
+            digest=digest(self.folder),
+            rules=tuple(rule for rule in rules if rule.status in _RUNNING and spec.runs(rule.id)),
+            profile=_profile_of(profile_name, spec, rules),
+            back_channel=PhraseSet(self._phrases(head, "back_channel", words)),
+        )
+
+    # --- reading ---
+
+    def _path(self, path: Path) -> str:
+        return path.as_posix()
+
+    def _fault(self, file: _File, fault: Fault) -> None:
+        self.faults.append(f"{file.path}:{file.line(fault.place)}: {fault.message}")
+
+    def _yaml(self, path: Path) -> _File:
+        """A file's fields; faults of the notation itself are noted and leave it empty."""
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+        name = self._path(path)
+        try:
+            tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self.faults.append(f"{name}:{mark.line + 1 if mark else 1}: {error.problem or 'not YAML'}")
+        except (YAMLError, UnicodeDecodeError) as error:
+            self.faults.append(f"{name}:1: not YAML in UTF-8 ({type(error).__name__})")
+        else:
+            if isinstance(tree, dict):
+                return _File(name, _plain(tree), tree)
+            self.faults.append(f"{name}:1: expected keys and values")
+        return _File(name, {}, {})
+
+    def _head(self) -> _File:
+        file = self._yaml(self.folder / "pack.yaml")
+        for key in file.fields:
+            if key not in _HEAD_KEYS:
+                self._fault(file, Fault((key,), f"unknown key {key!r}{did_you_mean(key, _HEAD_KEYS)}"))
+        for key in ("name", "version"):
+            if not isinstance(file.fields.get(key), str):
+                self._fault(file, Fault((key,), f"{key!r} must be given, as text"))
+        return file
+
+    def _phrases(self, head: _File, key: str, words: Words) -> list[Phrase]:
+        """Phrases of the lists that pack.yaml names under ``key``."""
+        phrases: list[Phrase] = []
+        for index, name in enumerate(head.fields.get(key) or ()):
+            if name in words.lists:
+                phrases += words.lists[name].phrases
+            else:
+                guess = did_you_mean(str(name), words.lists)
+                self._fault(head, Fault((key, index), f"unknown word list {name!r}{guess}"))
+        return phrases
+
+    # --- words ---
+
+    def _table(self, path: Path, known: tuple[str, ...]) -> tuple[dict[str, str], list[tuple[int, dict[str, str]]]]:
+        """Header and rows (with line numbers) of a TSV file."""
+        header: dict[str, str] = {}
+        rows: list[tuple[int, dict[str, str]]] = []
+        columns: list[str] | None = None
+        name = self._path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            self.faults.append(f"{name}:1: not UTF-8; save the list as UTF-8")
+            return header, rows
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.startswith("#") and columns is None:
+                key, _, value = line.lstrip("# ").partition(":")
+                header[key.strip()] = value.strip()
+            elif not line.strip() or line.startswith("#"):
+                continue
+            elif columns is None:
+                columns = line.split("\t")
+                self._check_columns(name, number, columns, known)
+            else:
+                cells = [cell.strip() for cell in line.split("\t")]
+                if len(cells) > len(columns):
+                    self.faults.append(f"{name}:{number}: {len(cells)} cells for {len(columns)} columns")
+                rows.append((number, dict(zip(columns, cells, strict=False))))
+        if columns is None:
+            self.faults.append(f"{name}:1: no line of column names")
+        return header, rows
+
+    def _check_columns(self, name: str, number: int, columns: list[str], known: tuple[str, ...]) -> None:
+        for column in columns:
+            if column not in known:
+                self.faults.append(f"{name}:{number}: unknown column {column!r}{did_you_mean(column, known)}")
+        for column in known[:1]:
+            if column not in columns:
+                self.faults.append(f"{name}:{number}: no column {column!r}")
+
+    def _slots(self) -> dict[str, Sequence]:
+        """Slots by name; a slot may use those of the rows before it."""
+        path = self.folder / "words" / f"{_SLOTS}.tsv"
+        if not path.is_file():
+            return {}
+        slots: dict[str, Sequence] = {}
+        sources: dict[str, list[str]] = {}
+        for number, row in self._table(path, ("slot", "pattern", "notes"))[1]:
+            slot, pattern = row.get("slot", ""), row.get("pattern", "")
+            alternatives = sources.setdefault(slot, [])
+            try:
+                others = {name: nodes for name, nodes in slots.items() if name != slot}
+                slots[slot] = parse("|".join([*alternatives, pattern]), others)
+                alternatives.append(pattern)
+            except PatternError as error:
+                self.faults.append(f"{self._path(path)}:{number}: {error}")
+        return slots
+
+    def _word_lists(self, slots: Mapping[str, Sequence]) -> Iterator[WordList]:
+        for path in sorted((self.folder / "words").glob("*.tsv")):
+            if path.stem == _SLOTS:
+                continue
+            header, rows = self._table(path, PHRASE_COLUMNS)
+            name = self._path(path)
+            for key in _LIST_HEADER:
+                if not header.get(key):
+                    self.faults.append(f"{name}:1: header line '# {key}: …' is missing")
+            if header.get("name", path.stem) != path.stem:
+                self.faults.append(f"{name}:1: name {header['name']!r} differs from the file's, {path.stem!r}")
+            phrases = tuple(self._list_phrases(name, path.name, rows, slots))
+            yield WordList(path.stem, header.get("title", ""), header.get("source", ""), header.get("licence", ""), phrases)
+
+    def _list_phrases(
+        self, name: str, file_name: str, rows: list[tuple[int, dict[str, str]]], slots: Mapping[str, Sequence]
+    ) -> Iterator[Phrase]:
+        seen: dict[str, int] = {}
+        for number, row in rows:
+            phrase = row.get("phrase", "")
+            if not phrase:
+                self.faults.append(f"{name}:{number}: no phrase in this row")
+            elif phrase in seen:
+                self.faults.append(f"{name}:{number}: {phrase!r} stands in line {seen[phrase]} already")
+            else:
+                seen[phrase] = number
+                try:
+                    yield read_phrase(row, slots, f"words/{file_name}:{number}")
+                except RuleFaults as error:
+                    self.faults += [f"{name}:{number}: {fault.message}" for fault in error.faults]
+
+    # --- rules and profiles ---
+
+    def _profile(self, name: str) -> tuple[_File, ProfileSpec]:
+        path = self.folder / "profiles" / f"{name}.yaml"
+        if not path.is_file():
+            known = [p.stem for p in sorted((self.folder / "profiles").glob("*.yaml"))]
+            guess = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
+            self.faults.append(f"{self._path(self.folder / 'profiles')}: no profile {name!r}{guess}")
+            return _File(self._path(path), {}, {}), ProfileSpec(name=name)
+        file = self._yaml(path)
+        try:
+            spec = ProfileSpec.model_validate(file.fields)
+        except ValidationError as error:
+            for problem in error.errors():
+                place = tuple(part for part in problem["loc"] if part in ("rules",) or part not in _UNION_TAGS)
+                self._fault(file, Fault(place, _profile_problem(problem, place)))
+            return file, ProfileSpec(name=name)
+        if spec.name != name:
+            self._fault(file, Fault(("name",), f"name {spec.name!r} differs from the file's, {name!r}"))
+        return file, spec
+
+    def _rules(self, words: Words, profile_file: _File, spec: ProfileSpec) -> Iterator[Rule]:
+        seen: dict[str, str] = {}
+        for path in sorted((self.folder / "rules").rglob("*.yaml")):
+            file = self._yaml(path)
+            if not file.fields:
+                continue
+            rule = self._rule(file, words)
+            if rule is None:
+                continue
+            if rule.id != path.stem:
+                self._fault(file, Fault(("id",), f"id {rule.id!r} differs from the file's name, {path.stem!r}"))
+            if rule.id in seen:
+                self._fault(file, Fault(("id",), f"rule {rule.id!r} stands in {seen[rule.id]} already"))
+                continue
+            seen[rule.id] = file.path
+            yield self._adjusted(rule, file, words, profile_file, spec)
+
+    def _rule(self, file: _File, words: Words) -> Rule | None:
+        try:
+            return parse_rule(file.fields, words)
+        except RuleFaults as error:
+            for fault in error.faults:
+                self._fault(file, fault)
+            return None
+
+    def _adjusted(self, rule: Rule, file: _File, words: Words, profile_file: _File, spec: ProfileSpec) -> Rule:
+        """The rule with what the profile says of it."""
+        own = spec.rules.get(rule.id)
+        if own is None or not (own.options or own.severity or own.status):
+            return rule
+        changes: dict[str, Any] = {**own.options}
+        changes |= {"severity": own.severity.value} if own.severity else {}
+        changes |= {"status": own.status.value} if own.status else {}
+        try:
+            return parse_rule({**file.fields, **changes}, words)
+        except RuleFaults as error:
+            for fault in error.faults:
+                self._fault(profile_file, Fault(("rules", rule.id, "options", *fault.place), fault.message))
+            return rule
+
+    def _check_references(self, rules: list[Rule], profile_file: _File, spec: ProfileSpec) -> None:
+        known = [rule.id for rule in rules]
+        for rule_id in spec.rules:
+            if rule_id not in known:
+                guess = did_you_mean(rule_id, known)
+                self._fault(profile_file, Fault(("rules", rule_id), f"unknown rule {rule_id!r}{guess}"))
+        needs = {rule.id: rule.needs for rule in rules}
+        for rule in rules:
+            for needed in rule.needs:
+                if needed not in needs:
+                    self.faults.append(f"rule {rule.id}: needs unknown rule {needed!r}{did_you_mean(needed, known)}")
+                elif rule.id in _reachable(needed, needs):
+                    self.faults.append(f"rule {rule.id}: needs itself by way of {needed!r}")
+
+
+_HEAD_KEYS = ("name", "version", "title", "back_channel", "allow")
+_UNION_TAGS = ("float", "int", "dict[Severity,float]", "[key]")
+
+
+def _reachable(start: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        rule = waiting.pop()
+        if rule not in reached:
+            reached.add(rule)
+            waiting += needs.get(rule, ())
+    return reached
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's containers and scalars as plain ones."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def digest(folder: Path) -> str:
+    """``sha256:…`` over the names and bytes of the pack's files, the same on every machine."""
+    content = hashlib.sha256()
+    files = [folder / "pack.yaml", *(folder / "rules").rglob("*.yaml"), *(folder / "words").rglob("*.tsv"),
+             *(folder / "profiles").rglob("*.yaml")]  # fmt: skip
+    for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix()):
+        name = path.relative_to(folder).as_posix().encode()
+        body = path.read_bytes().replace(b"\r\n", b"\n")
+        content.update(b"%d %s %d " % (len(name), name, len(body)) + body)
+    return f"sha256:{content.hexdigest()}"
+
+
+# --- profiles ---------------------------------------------------------------------------------------------------------
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WeightSpec(_Spec):
+    max_points: float | None = Field(default=None, ge=0)
+    deduct: float | dict[Annotated[Severity, Field(strict=False)], float] | None = None
+    per: Literal["call", "hit"] = "call"
+    cap: float | None = Field(default=None, ge=0)
+    veto: bool = False
+    bonus: float = Field(default=0, ge=0)
+    severity: Annotated[Severity, Field(strict=False)] | None = None
+    status: Annotated[Status, Field(strict=False)] | None = None
+    enabled: bool = True
+    options: dict[str, Any] = {}
+
+
+class ProfileSpec(_Spec):
+    name: str
+    title: str = ""
+    pass_mark: float = Field(default=PASS_MARK, ge=0, le=100)
+    rules: dict[str, WeightSpec] = {}
+
+    def runs(self, rule_id: str) -> bool:
+        return rule_id not in self.rules or self.rules[rule_id].enabled
+
+
+def _profile_problem(problem: Any, place: tuple[str | int, ...]) -> str:
+    key = str(place[-1]) if place else ""
+    if problem["type"] == "extra_forbidden":
+        known = ProfileSpec.model_fields if len(place) == 1 else WeightSpec.model_fields
+        return f"unknown key {key!r}{did_you_mean(key, known)}"
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _profile_of(name: str, spec: ProfileSpec, rules: Iterable[Rule]) -> Profile:
+    weights = {rule.id: _weight(spec.rules[rule.id], rule) for rule in rules if rule.id in spec.rules}
+    return Profile(name, spec.title, spec.pass_mark, weights)
+
+
+def _weight(spec: WeightSpec, rule: Rule) -> Weight:
+    points = DEFAULT_POINTS[rule.severity] if spec.max_points is None else spec.max_points
+    deduct = points if spec.deduct is None else spec.deduct
+    return Weight(points, deduct, spec.per == "hit", spec.cap, spec.veto, spec.bonus)
+
+
+def rule_schema() -> dict[str, Any]:
+    """JSON Schema of a rule file, by kind."""
+    from analyzer.rules import KINDS
+
+    kinds: Mapping[str, type[RuleSpec]] = KINDS
+    return {"oneOf": [spec.model_json_schema(by_alias=True) for spec in kinds.values()]}
