@@ -19,7 +19,6 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +52,8 @@ _CLOCK_STARTS_LATE = frozenset({"mp3", "mpegts", "mpeg"})  # the first timestamp
 _DECLARES_LENGTH = frozenset({"flac", "mov", "matroska", "asf", "aiff", "au", "caf", "w64", "ogg"})
 _CLOCKLESS = frozenset({"mp3", "amr"})
 _AMR_QUALITY_BIT, _AMR_PADDING_BITS = 0x04, 0x83  # RFC 4867 §5.3: first byte of a frame
+
+_WAV_PACKET_BYTES = 1 << 15  # by default 64 ms of telephone audio: thousands of needless rounds
 
 _WRAP = "ffmpeg -f s16le -ar 8000 -ac 2 -i RAW OUT.wav"
 
@@ -112,8 +113,9 @@ class SoundFile:
         self._damaged_since_last_frame = False
         self._bad_at_end = 0
         self._n_channels = 0  # of the first frame: headers of AAC may say one where two come out
-        self._lost_clock = Fraction(0)  # seconds of rubbish that the demuxer did not count
-        self._recent: deque[tuple[int, float]] = deque(maxlen=100)  # (bytes, seconds) of good packets
+        self._tick = float(self._stream.time_base)  # seconds
+        self._lost_clock = 0.0  # seconds of rubbish that the demuxer did not count
+        self._recent: deque[tuple[int, int]] = deque(maxlen=100)  # (bytes, ticks) of good packets
 
     def __enter__(self) -> SoundFile:
         return self
@@ -220,7 +222,7 @@ class SoundFile:
         if packet.is_corrupt and self._format != "wav":  # wav: headers of streams declare more than there is
             self.damage.cut_off = True
         if packet.size and frames and packet.duration:
-            self._recent.append((packet.size, float(packet.duration * packet.time_base)))
+            self._recent.append((packet.size, packet.duration))
         return list(frames) if all(map(self._continues, frames)) else None
 
     def _continues(self, frame: Any) -> bool:
@@ -232,14 +234,14 @@ class SoundFile:
     def _count_rubbish(self, packet: Any) -> None:
         if self._format not in _CLOCKLESS or not self._recent or not packet.duration:
             return
-        bytes_, seconds = map(sum, zip(*self._recent, strict=True))
-        took = packet.size * seconds / bytes_
-        self._lost_clock += Fraction(took) - Fraction(packet.duration * packet.time_base)
+        size, ticks = map(sum, zip(*self._recent, strict=True))
+        self._lost_clock += (packet.size * ticks / size - packet.duration) * self._tick
 
     def _start(self, frame: Any) -> int | None:
         if frame.pts is None:
             return None
-        return int((frame.pts * frame.time_base - self._origin + self._lost_clock) * self.rate + Fraction(1, 2))
+        seconds: float = frame.pts * self._tick - self._origin + self._lost_clock
+        return round(seconds * self.rate)
 
     def _to_samples(self, ms: int) -> int:
         return ms * self.rate // 1000
@@ -270,7 +272,7 @@ def _open(path: Path) -> Any:
         return av.open(
             "file:" + os.fspath(path),
             metadata_errors="replace",  # tags in GBK are common and of no interest
-            options={"protocol_whitelist": "file"},
+            options={"protocol_whitelist": "file", "max_size": str(_WAV_PACKET_BYTES)},
         )
     except (av.FFmpegError, UnicodeError) as error:
         raise InputError(f"{path}: {_why_unopenable(error)}") from None
@@ -332,12 +334,12 @@ def _declared_ms(path: Path, container: Any, stream: Any) -> int | None:
     return None
 
 
-def _origin(format_name: str, stream: Any) -> Fraction:
+def _origin(format_name: str, stream: Any) -> float:
     """The timestamp, in seconds, at which the recording begins."""
-    first = Fraction(0) if stream.start_time is None else stream.start_time * stream.time_base
+    first = float((stream.start_time or 0) * stream.time_base)
     if format_name in _CLOCK_STARTS_LATE or first * 1000 > STREAM_CUT_MS:
-        return Fraction(first)
-    return Fraction(0)
+        return first
+    return 0.0
 
 
 def _is_sound_amr(packet: Any) -> bool:
@@ -357,7 +359,7 @@ def _to_float(frame: Any) -> FloatSamples:
         values = values.astype(np.int16) - 128
     if kind not in _FULL_SCALE:  # floats may hold anything
         values = np.clip(np.nan_to_num(values, nan=0.0), -1.0, 1.0)
-    samples: FloatSamples = (values * np.float64(1 / _FULL_SCALE.get(kind, 1))).astype(np.float32)
+    samples: FloatSamples = values.astype(np.float32) * np.float32(1 / _FULL_SCALE.get(kind, 1))
     return samples
 
 

@@ -1,0 +1,44 @@
+"""Call attributes are typed the same wherever they come from."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.errors import InputError
+from analyzer.metadata import read_metadata
+
+
+def test_text_from_a_spreadsheet_becomes_the_type_of_its_key() -> None:
+    fields = {"ring_ms": "4000", "transferred": "是", "hung_up_by": "Customer", "agent_id": 3017, "company": "云岭 "}
+    assert read_metadata(fields) == (
+        {"ring_ms": 4000, "transferred": True, "hung_up_by": "customer", "agent_id": "3017", "company": "云岭"},
+        (),
+    )
+
+
+def test_blank_and_null_mean_unknown_and_are_left_out() -> None:
+    assert read_metadata({"ring_ms": "", "company": None, "customer_surname": "  "}) == ({}, ())
+
+
+def test_an_unknown_key_is_kept_and_named() -> None:
+    assert read_metadata({"city": "昆明"}) == ({"city": "昆明"}, ("city",))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ring_ms", "4s"),
+        ("ring_ms", -1),
+        ("ring_ms", True),
+        ("ring_ms", float("inf")),
+        ("ring_ms", 1.5),
+        ("ring_count", "三"),
+        ("transferred", "maybe"),
+        ("hung_up_by", "nobody"),
+        ("ended_by", 3),
+        ("company", ["a"]),
+    ],
+)
+def test_a_value_its_key_cannot_have_is_an_error_that_names_the_key(key: str, value: object) -> None:
+    with pytest.raises(InputError, match=key):
+        read_metadata({key: value})
