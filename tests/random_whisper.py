@@ -71,6 +71,8 @@ def build(
     whole: Iterable[str] = (),
     token_times: Sequence[float] | None = None,
     alignment: bool = True,
+    after_prompt: str = "",
+    only_in_full_windows: bool = False,
     extra_tokens: int = 0,
     quantization: str | None = None,
     seed: int = 1,
@@ -79,6 +81,8 @@ def build(
 
     token_times   start of each token, and the end of the last, in seconds of the window; default: 0.1 s a token
     alignment     name the alignment heads in config.json, as converted models do
+    after_prompt  spell it after this prompt, which must have at least as many tokens as the text
+    only_in_full_windows  spell it only if the window is 30 s long: a model that shorter ones would ruin
     extra_tokens  more (never spoken) vocabulary, to reach the size of a real model
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +95,13 @@ def build(
     if len(times) != len(spoken) + 1:
         raise ValueError(f"{len(spoken)} tokens need {len(spoken) + 1} times, got {len(times)}")
 
-    spec = _fill(geometry, len(vocabulary), [*spoken, end] if spoken else [], times, np.random.default_rng(seed))
+    shift = len(tokenizer.encode(" " + after_prompt).ids) + 1 if after_prompt else 0
+    if 0 < shift <= len(spoken):
+        raise ValueError("the text is longer than the prompt: its two places would overlap")
+    spelled = [*spoken, end] if spoken else []
+    spec = _fill(geometry, len(vocabulary), spelled, times, sorted({0, shift}), np.random.default_rng(seed))
+    if only_in_full_windows:
+        _need_the_end(spec, geometry, wrong=tokenizer.encode("嗯", add_special_tokens=False).ids[0])
     spec.register_vocabulary(vocabulary)
     spec.config.lang_ids = [tokenizer.token_to_id("<|en|>"), tokenizer.token_to_id("<|zh|>")]
     spec.config.suppress_ids, spec.config.suppress_ids_begin = [], []
@@ -107,7 +117,12 @@ def build(
 
 
 def _fill(
-    geometry: Geometry, n_tokens: int, spelled: list[int], times: Sequence[float], random: np.random.Generator
+    geometry: Geometry,
+    n_tokens: int,
+    spelled: list[int],
+    times: Sequence[float],
+    shifts: Sequence[int],
+    random: np.random.Generator,
 ) -> whisper_spec.WhisperSpec:
     width = geometry.width
     spec = whisper_spec.WhisperSpec(geometry.encoder_layers, geometry.heads, geometry.decoder_layers, geometry.heads)
@@ -131,7 +146,8 @@ def _fill(
     decoder.position_encodings.encodings = noise(DECODER_POSITIONS, width)
     for offset, (token, time) in enumerate(zip(spelled, times, strict=True)):
         row = decoder.projection.weight[token] * 3 + _clock(np.array([time]), width)[0] * 0.5
-        decoder.position_encodings.encodings[FIRST_TEXT_POSITION + offset] = row
+        for shift in shifts:
+            decoder.position_encodings.encodings[FIRST_TEXT_POSITION + shift + offset] = row
     norm(encoder.layer_norm)
     norm(decoder.layer_norm)
     for layer in [*encoder.layer, *decoder.layer]:
@@ -151,6 +167,21 @@ def _fill(
                 layer.attention.linear[0].weight[head + place, place] = 40.0
                 layer.attention.linear[1].weight[head + place, place] = 40.0
     return spec
+
+
+def _need_the_end(spec: whisper_spec.WhisperSpec, geometry: Geometry, wrong: int) -> None:
+    """Let the first head look at the end of 30 s, and speak the wrong token with all its might where that is missing.
+
+    Late in a full window the cosine of the clock is negative, early it is positive; it is carried straight into the
+    direction of the wrong token.
+    """
+    layer = spec.decoder.layer[0].attention
+    away = spec.decoder.projection.weight[wrong] / np.linalg.norm(spec.decoder.projection.weight[wrong])
+    layer.linear[0].weight[:2] = 0
+    layer.linear[0].bias[:2] = (-2000.0, 0.0)  # whatever is asked, look where the cosine is least
+    layer.linear[1].weight[geometry.width] = 0
+    layer.linear[1].weight[geometry.width, 0] = 1.0  # the value is that cosine
+    layer.linear[2].weight[:, 0] = away * 200
 
 
 def _clock(seconds: NDArray[np.float64], width: int) -> Array:

@@ -59,9 +59,7 @@ def _allowed_rounds(unit: str) -> int:
     """From how many rounds on a unit counts as a loop."""
     if unit.isdecimal():
         return 12  # the longest number people dictate in one breath
-    if len(unit) <= 2:
-        return 6
-    return 4 if len(unit) == 3 else 3
+    return {1: 8, 2: 6, 3: 4}.get(len(unit), 3)  # 谢谢谢谢谢谢 is said
 
 
 def is_too_fast(text: str, voiced_ms: int) -> bool:

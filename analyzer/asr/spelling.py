@@ -63,15 +63,19 @@ def is_silent(piece: TimedPiece) -> bool:
 def split_pieces(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> list[Piece]:
     """Cut a token sequence where it decodes to whole characters. Bytes that make no character are left out."""
     pieces: list[Piece] = []
-    first = 0
-    for end in range(1, len(tokens) + 1):
+    first, end = 0, 1
+    while first < len(tokens):
         text = decode(list(tokens[first:end]))
         unfinished = text.endswith(_BROKEN) and text.count(_BROKEN) == 1 and end - first < _LONGEST_CHARACTER
         if unfinished and end < len(tokens):
+            end += 1
             continue
+        if _BROKEN in text and end - first > 1:  # the first token leads nowhere: what follows may be sound
+            end = first + 1
+            text = decode(list(tokens[first:end]))
         if kept := text.replace(_BROKEN, ""):
             pieces.append(Piece(kept, first, end))
-        first = end
+        first, end = end, end + 1
     return pieces
 
 

@@ -13,8 +13,6 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from analyzer.asr import gates
 from analyzer.asr.calibration import SAFE, read_calibration
 from analyzer.asr.engine import Draft, Engine, Task
@@ -218,17 +216,8 @@ def _utterance(reading: _Reading, cut: int | None) -> Utterance:
         confidence=round(min(1.0, confidence), 3),
         characters=tuple(Span(character.start_ms, character.end_ms) for character in characters),
         interpolated=any(character.interpolated for character in characters),
-        level_db=_level_db(reading.segment),
+        level_db=round(reading.segment.level_db, 1),
     )
-
-
-def _level_db(segment: Segment) -> float | None:
-    """Mean level over the voiced time, dB relative to full scale; None for digital silence."""
-    first = segment.span.start_ms
-    voiced = [segment.samples[(span.start_ms - first) * 16 : (span.end_ms - first) * 16] for span in segment.speech]
-    samples = np.concatenate(voiced or [segment.samples]).astype(np.float64) / 32768
-    power = float(np.mean(samples**2)) if len(samples) else 0.0
-    return round(10 * math.log10(power), 1) if power > 0 else None
 
 
 def _simplifier() -> Any:
