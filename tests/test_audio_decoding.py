@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -166,6 +168,31 @@ def test_blocks_are_the_same_however_the_codec_cuts_its_frames(tmp_path: Path) -
     one, _ = read(write(tmp_path / "a.wav", "pcm_s16le", 8000))
     other, _ = read(write(tmp_path / "a.flac", "flac", 8000))
     assert all(np.array_equal(one[role], other[role]) for role in STEREO)
+
+
+def test_memory_does_not_grow_with_the_call(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    minute = np.random.default_rng(1).normal(0, 0.1, (2, 60 * 8000)).astype(np.float32)
+    path.write_bytes(wav(np.tile(minute, 30)))  # 29 MB; 115 MB once at 16 kHz
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in decode(Recording("call", (Track(path, STEREO),)))) == 30 * 60
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("codec", "rate", "suffix"), FORMATS)
+def test_random_damage_ends_in_blocks_or_in_one_line(tmp_path: Path, codec: str, rate: int, suffix: str) -> None:
+    whole = write(tmp_path / f"call.{suffix}", codec, rate, call(rate, 2)).read_bytes()
+    random = np.random.default_rng(2)
+    for _ in range(12):
+        raw = np.frombuffer(whole, dtype=np.uint8).copy()
+        at = random.integers(0, len(raw), size=20)
+        raw[at] = random.integers(0, 256, size=20)
+        (tmp_path / f"bad.{suffix}").write_bytes(raw.tobytes())
+        with suppress(InputError):
+            assert 0 < len(list(decode(Recording("call", (Track(tmp_path / f"bad.{suffix}", STEREO),))))) < 100
 
 
 # Damage
