@@ -1,8 +1,8 @@
 """Reports as tables: CSV for programs and any spreadsheet, XLSX for people.
 
-``calls.csv`` and the sheet 通话 hold a row per call, ``findings.csv`` and the sheet 质检发现 a row per finding. CSV columns
-carry the report's own names, the workbook Chinese headings. Text stays text: a call id ``0017`` keeps its zeros in the
-workbook, and what a caller said can never become a formula. In the workbook text is stored as text and marked so
+``calls.csv`` and the sheet 通话 hold a row per call, ``findings.csv`` and the sheet 质检发现 a row per finding. CSV
+columns carry the report's own names, the workbook Chinese headings. Text stays text: a call id ``0017`` keeps its zeros
+in the workbook, and what a caller said can never become a formula. In the workbook text is stored as text and marked so
 (quote prefix); CSV has no types, so there a cell that a spreadsheet would calculate gets a leading apostrophe.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,12 @@ import xlsxwriter
 
 from analyzer.errors import StoreError
 from analyzer.labels import DIRECTIONS, OUTCOMES, ROLES, SEVERITIES, VERDICTS, clock
+from analyzer.runs import Failure
 
 Report = Mapping[str, Any]
 Cell = str | int | float | None
 
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # full-width forms: Excel folds them before it looks
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: full-width = + - @, which Excel folds
 _SHEET_ROWS = 1_048_576  # the format's limit, heading included
 _CELL_CHARACTERS = 32_767  # likewise
 
@@ -38,17 +39,20 @@ class Column(NamedTuple):
     shown: Callable[[Any], Cell] | None = None  # what the workbook shows where it differs: Chinese words for codes
 
 
-def write_tables(reports: Iterable[Report], rules: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+def write_tables(
+    reports: Iterable[Report], rules: Mapping[str, str], folder: Path, failures: Iterable[Failure] = ()
+) -> tuple[Path, ...]:
     """Write ``calls.csv``, ``findings.csv`` and ``calls.xlsx`` into ``folder``; a reader never sees one half written.
 
-    reports  read once, one at a time: memory does not grow with the run
-    rules    id -> title of every rule of the pack, in the order wanted for the columns
-    raises   StoreError if a file cannot be written (it may be open in Excel)
+    reports   read once, one at a time: memory does not grow with the run
+    rules     id -> title of every rule of the pack, in the order wanted for the columns
+    failures  calls without a report, for a sheet of their own (无法处理)
+    raises    StoreError if a file cannot be written (it may be open in Excel)
     """
     paths = tuple(folder / name for name in ("calls.csv", "findings.csv", "calls.xlsx"))
     parts = tuple(path.with_name(path.name + ".part") for path in paths)
     try:
-        _write(reports, rules, *parts)
+        _write(reports, rules, failures, parts)
         for part, path in zip(parts, paths, strict=True):
             part.replace(path)
     except (OSError, xlsxwriter.exceptions.XlsxWriterException) as error:
@@ -56,7 +60,10 @@ def write_tables(reports: Iterable[Report], rules: Mapping[str, str], folder: Pa
     return paths
 
 
-def _write(reports: Iterable[Report], rules: Mapping[str, str], calls: Path, findings: Path, book: Path) -> None:
+def _write(
+    reports: Iterable[Report], rules: Mapping[str, str], failures: Iterable[Failure], parts: Sequence[Path]
+) -> None:
+    calls, findings, book = parts
     call_columns = _call_columns(rules)
     finding_columns = _finding_columns(rules)
     with ExitStack() as stack:
@@ -71,6 +78,11 @@ def _write(reports: Iterable[Report], rules: Mapping[str, str], calls: Path, fin
             for row in _finding_rows(report):
                 finding_rows.add(row)
                 finding_sheet.add(row)
+        failed = list(failures)
+        if failed:
+            failure_sheet = workbook.sheet("无法处理", _FAILURE_COLUMNS)
+            for failure in failed:
+                failure_sheet.add(failure)
 
 
 def _finding_rows(report: Report) -> Iterator[tuple[Report, Mapping[str, Any], Mapping[str, Any]]]:
@@ -96,7 +108,7 @@ def _call_columns(rules: Mapping[str, str]) -> list[Column]:
         *(_rule_column(rule, title) for rule, title in rules.items()),
         Column("truncated", "录音不完整", 10, lambda report: "是" if report.get("truncated") else None),
         Column("warnings", "提示", 30, lambda report: "; ".join(report.get("warnings") or ())),
-        Column("recogniser", "识别模型", 30, lambda report: _recogniser(report)),
+        Column("recogniser", "识别模型", 30, _recogniser),
         Column("pack", "规则包", 20, lambda report: f"{report['pack']['name']} {report['pack']['version']}"),
     ]
 
@@ -122,6 +134,12 @@ def _finding_columns(rules: Mapping[str, str]) -> list[Column]:
         Column("match", "匹配方式", 10, lambda row: row[2].get("match")),
         Column("confidence", "置信度", 8, lambda row: row[2].get("confidence")),
     ]
+
+
+_FAILURE_COLUMNS = [
+    Column("call_id", "通话", 24, lambda failure: failure.call_id),
+    Column("message", "原因", 80, lambda failure: failure.message),
+]
 
 
 def _coded(name: str, title: str, width: int, value: Callable[[Any], Cell], words: Mapping[str, str]) -> Column:
@@ -188,10 +206,8 @@ def _inert(cell: Cell) -> Cell:
 
 class _Workbook:
     def __init__(self, path: Path) -> None:
-        self._book = xlsxwriter.Workbook(
-            os.fspath(path),
-            {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False},
-        )
+        as_text = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
+        self._book = xlsxwriter.Workbook(os.fspath(path), {"constant_memory": True, **as_text})
         self.heading = self._book.add_format({"bold": True, "bg_color": "#DDE7F3", "text_wrap": True, "valign": "top"})
         self.text = self._book.add_format({"quote_prefix": True, "num_format": "@", "valign": "top"})
 

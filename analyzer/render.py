@@ -6,7 +6,7 @@ Without colour (a pipe, a file, ``NO_COLOR``) a hit stands in 【】 instead of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -26,17 +26,28 @@ _ROLE_STYLES = {"agent": "cyan", "customer": "magenta"}
 _GAUGE = range(60, 321, 5)  # 字/分钟 per cell: slower than a dictation to faster than a news reader
 
 
-class Titles(NamedTuple):
-    """What the pack calls its rules and their elements: rule id -> title, (rule id, element) -> title."""
-
-    rules: Mapping[str, str]
-    elements: Mapping[tuple[str, str], str]
+Titles = Mapping[tuple[str, str], str]
+"""What the pack calls the elements of its rules: (rule id, element) -> title."""
 
 
 def print_scorecard(report: Report, titles: Titles, console: Console) -> None:
-    """Print one call. ``report`` is an ``analyzer.report/1`` object."""
+    """Print one call. ``report`` is an ``analyzer.report/1`` object; without a title an element shows its id."""
     marked = console.no_color or not console.is_terminal
-    console.print(Group(*_parts(report, titles, marked=marked)), width=min(console.width, WIDTH))
+    console.print(Group(*_parts(_inert(report), titles, marked=marked)), width=min(console.width, WIDTH))
+
+
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
+
+
+def _inert(value: Any) -> Any:
+    """The value with control characters replaced one for one: a transcript must not steer the terminal."""
+    if isinstance(value, str):
+        return value.translate(_CONTROLS)
+    if isinstance(value, Mapping):
+        return {key: _inert(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_inert(item) for item in value]
+    return value
 
 
 def _parts(report: Report, titles: Titles, *, marked: bool) -> Iterator[RenderableType]:
@@ -53,22 +64,20 @@ def _parts(report: Report, titles: Titles, *, marked: bool) -> Iterator[Renderab
 
 
 def print_summary(
-    reports: int, failed: int, verdicts: Mapping[str, int], mean_score: float | None, console: Console
+    verdicts: Mapping[str, int], mean_score: float | None, failed: int, folder: str | None, console: Console
 ) -> None:
-    """One line over a run: how many calls, their verdicts, the mean score."""
-    console.print(_summary(reports, failed, verdicts, mean_score), width=min(console.width, WIDTH))
-
-
-def _summary(reports: int, failed: int, verdicts: Mapping[str, int], mean_score: float | None) -> Text:
-    line = Text.assemble((f"共 {reports} 通", "bold"))
+    """A run in a line: calls, verdicts, mean score, and where reports and tables lie."""
+    line = Text.assemble((f"共 {sum(verdicts.values()) + failed} 通", "bold"))
     for verdict, word in VERDICTS.items():
         if verdicts.get(verdict):
             line.append(f"  {word} {verdicts[verdict]}", style=_VERDICT_STYLES[verdict])
-    if mean_score is not None:
-        line.append(f"  平均 {mean_score:.1f} 分")
     if failed:
         line.append(f"  无法处理 {failed}", style="bold red")
-    return line
+    if mean_score is not None:
+        line.append(f"  平均 {mean_score:.1f} 分")
+    console.print(line, soft_wrap=True)
+    if folder:
+        console.print(Text(f"报告与表格：{folder}"), soft_wrap=True)
 
 
 # ---- head
@@ -113,13 +122,18 @@ def _rules(report: Report, titles: Titles) -> Iterator[RenderableType]:
             table.add_row(Text(mark, style=style), Group(*_rule_body(rule, titles)), _points(rule))
     if table.row_count:
         yield table
-    idle = [titles.rules.get(rule["rule"], rule["rule"]) for rule in report["rules"] if rule["outcome"] not in _MARKS]
+    idle = [_title(rule) for rule in report["rules"] if rule["outcome"] not in _MARKS]
     if idle:
-        yield Text("– 不适用：" + "、".join(idle), style="dim")
+        yield Text("· 不适用：" + "、".join(idle), style="dim")
+
+
+def _title(rule: Mapping[str, Any]) -> str:
+    title: str = rule.get("title") or rule["rule"]
+    return title
 
 
 def _rule_body(rule: Mapping[str, Any], titles: Titles) -> Iterator[RenderableType]:
-    heading = Text(titles.rules.get(rule["rule"], rule["rule"]))
+    heading = Text(_title(rule))
     heading.append(f"  {rule['rule']}", style="dim")
     if rule.get("status") == "trial":
         heading.append("  试运行，不计分", style="dim")
@@ -144,7 +158,7 @@ def _measured(measured: Mapping[str, Any] | None) -> str:
     text = f"{measured['value']:g} {measured.get('unit', '')}".rstrip()
     low, high = measured.get("low"), measured.get("high")
     if low is not None and high is not None:
-        return f"{text}（应为 {low:g}–{high:g}）"
+        return f"{text}（应为 {low:g}～{high:g}）"
     if low is not None:
         return f"{text}（至少 {low:g}）"
     if high is not None:
@@ -156,7 +170,7 @@ def _elements(rule: Mapping[str, Any], titles: Titles) -> Text:
     line = Text()
     for name, element in rule["elements"].items():
         mark, style = _MARKS["pass" if element["present"] else "violation"]
-        line.append(f"{mark}\u00a0{titles.elements.get((rule['rule'], name), name)}", style=style)
+        line.append(f"{mark}\u00a0{titles.get((rule['rule'], name), name)}", style=style)
         line.append("  ")
     line.rstrip()
     return line

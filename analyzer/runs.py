@@ -29,6 +29,7 @@ import json
 import os
 import platform
 import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,7 +173,7 @@ class RunFolder:
     def record_failure(self, call_id: str, error: Exception) -> Failure:
         """Note that this call could not be scored; a report it had from an earlier input no longer counts."""
         code = error.exit_code if isinstance(error, AnalyzerError) else _BUG_EXIT_CODE
-        failure = Failure(call_id, type(error).__name__, str(error) or repr(error), code)
+        failure = Failure(call_id, type(error).__name__, describe(error), code)
         with _disk(self.path):
             self._append(
                 "failed", call_id=call_id, kind=failure.kind, message=failure.message, exit_code=failure.exit_code
@@ -292,6 +293,15 @@ def file_stem(call_id: str) -> str:
     if len(name) <= _NAME_BYTES:
         return encoded
     return name[:_NAME_BYTES].decode("utf-8", "ignore") + "-" + digest_of(call_id)[7:23]
+
+
+def describe(error: Exception) -> str:
+    """Our own messages as they are; of any other exception only kind and place: its text may quote what was said."""
+    if isinstance(error, AnalyzerError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}; this is a fault of the analyzer, please report it"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,0 +1,669 @@
+"""The commands. This module parses, calls and shows; nothing heavy is imported before a command needs it.
+
+Exit codes: 0 done; 1 a score below ``--fail-below``; 2 configuration; 3 a recording or transcript; 4 a model; 5 the run
+folder; 130 stopped by Ctrl-C. Of several the gravest: 2 > 4 > 5 > 3 > 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from analyzer import __version__
+from analyzer.errors import AnalyzerError, ConfigError, InputError, ModelError, worst_exit_code
+from analyzer.language import either
+from analyzer.types import Direction
+
+if TYPE_CHECKING:
+    from analyzer.asr import Recogniser, WhisperRecogniser
+    from analyzer.audio import Recording
+    from analyzer.models import ModelFolder, Progress
+    from analyzer.render import Titles
+    from analyzer.rules import Pack
+    from analyzer.runs import Failure, RunFolder
+
+STOPPED = 130  # what shells give for Ctrl-C
+BELOW_MARK = 1
+DEMO = "demo"
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"  # of a checkout; an installed wheel has none
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported; makes features 30 times cheaper
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        app()
+    except AnalyzerError as fault:
+        _complain(fault)
+        sys.exit(fault.exit_code)
+    raise AssertionError("typer ends the process")
+
+
+def _help(english: str, in_chinese: str) -> str:
+    """A help text. Typer breaks lines at blanks only and cuts off what is longer, so Chinese gets some."""
+    return either(english, re.sub(r"(?<=[，。；：、）])(?!$)", " ", in_chinese))
+
+
+def _complain(fault: object) -> None:
+    typer.secho(f"error: {fault}", err=True, fg="red")
+
+
+def _note(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+app = typer.Typer(
+    name="analyzer",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables, and those hold what callers said
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=_help(
+        "Check recorded or transcribed Chinese service calls against the norms of spoken service: openings, closings, "
+        "forbidden phrases, politeness, speech rate. Works offline.",
+        "按服务规范质检中文客服通话：开场白、结束语、服务禁语、礼貌用语、语速。可完全离线运行。",
+    ),
+)
+model_app = typer.Typer(
+    no_args_is_help=True,
+    help=_help("Speech models: list, fetch, look at, calibrate.", "语音识别模型：列出、下载、查看、校准。"),
+)
+app.add_typer(model_app, name="model")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"analyzer {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help=_help("Print the version.", "显示版本。")),
+]
+
+
+@app.callback()
+def _root(version: VersionOption = False) -> None:
+    """Options of ``analyzer`` itself."""
+
+
+# ---- options
+
+
+class Format(StrEnum):
+    """What goes to standard output."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class CallDirection(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+_RUNNING = either("Running", "运行")
+_LAYOUT = either("Recordings", "录音")
+_RULES = either("Rules and results", "规则与结果")
+
+Recordings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RECORDING...",
+        show_default=False,
+        help=_help(
+            "Files, folders, patterns or manifests. A folder's own manifest.csv or manifest.jsonl is read with it.",
+            "录音文件、文件夹、通配符或清单；文件夹里的 manifest.csv、manifest.jsonl 会一并读取。",
+        ),
+    ),
+]
+Manifests = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=_LAYOUT,
+        help=_help(
+            "CSV or JSONL with path, call_id, direction, ring_ms, agent_id, …",
+            "通话清单（CSV 或 JSONL）：path、call_id、direction、ring_ms、agent_id 等。",
+        ),
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        metavar="LEFT,RIGHT",
+        show_default="agent,customer",
+        rich_help_panel=_LAYOUT,
+        help=_help("Who is on which channel.", "左右声道各是谁。"),
+    ),
+]
+Mono = Annotated[
+    str | None,
+    typer.Option(
+        "--mono",
+        metavar="agent|customer|mixed",
+        show_default=False,
+        rich_help_panel=_LAYOUT,
+        help=_help(
+            "One channel: whose. What is mixed is blamed on nobody.", "单声道录音里是谁；混在一起时，不归责于任何一方。"
+        ),
+    ),
+]
+Pair = Annotated[
+    str | None,
+    typer.Option(
+        "--pair",
+        metavar="AGENT,CUSTOMER",
+        show_default=False,
+        rich_help_panel=_LAYOUT,
+        help=_help(
+            "Two files per call: how their names end, as in _agent,_customer.",
+            "每通两个文件：坐席、客户的文件名结尾，如 _agent,_customer。",
+        ),
+    ),
+]
+DirectionOption = Annotated[
+    CallDirection | None,
+    typer.Option(
+        "--direction",
+        show_default=False,
+        rich_help_panel=_LAYOUT,
+        help=_help("Of calls whose manifest does not say.", "清单未注明时的呼叫方向。"),
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FOLDER",
+        show_default=False,
+        rich_help_panel=_RUNNING,
+        help=_help(
+            "Speech model, see `analyzer model list`. Only samples/ needs none.",
+            "语音识别模型（用 analyzer model list 查看）；samples/ 之外必须指定。",
+        ),
+    ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", rich_help_panel=_RUNNING, help=_help("Where to recognise.", "识别所用设备。"))
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        show_default=either("cores", "处理器核数"),
+        rich_help_panel=_RUNNING,
+        help=_help("Calls worked on at once. Never changes a result.", "同时处理的通话数；不影响结果。"),
+    ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", rich_help_panel=_RUNNING, help=_help("Never use the network.", "绝不访问网络。"))
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="FOLDER",
+        show_default="runs/…",
+        rich_help_panel=_RUNNING,
+        help=_help(
+            "Where reports, journal and tables go. The same inputs find the same folder again and go on there.",
+            "报告、日志、表格的存放处；相同的输入，会找到同一文件夹并继续。",
+        ),
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", rich_help_panel=_RUNNING, help=_help("Score again what is finished.", "已完成的也重新打分。")
+    ),
+]
+PackOption = Annotated[
+    str,
+    typer.Option(
+        "--pack",
+        metavar="NAME|FOLDER",
+        rich_help_panel=_RULES,
+        help=_help("Rule pack.", "规则包（名称或文件夹）。"),
+    ),
+]
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        rich_help_panel=_RULES,
+        help=_help("Points and thresholds of a business line.", "质检方案：分值与阈值。"),
+    ),
+]
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        rich_help_panel=_RULES,
+        help=_help(
+            "On standard output: scorecards, an array of reports, or a report per line.",
+            "标准输出的内容：评分卡、报告数组，或每行一份报告。",
+        ),
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        rich_help_panel=_RULES,
+        help=_help("No scorecards, only the summary.", "不显示评分卡，只显示汇总。"),
+    ),
+]
+FailBelow = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-below",
+        metavar="SCORE",
+        min=0,
+        max=100,
+        show_default=False,
+        rich_help_panel=_RULES,
+        help=_help("Exit 1 if a call scores less.", "有通话低于此分则返回 1。"),
+    ),
+]
+Transcripts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TRANSCRIPT...",
+        show_default=False,
+        help=_help("Files, folders or patterns.", "文字稿文件、文件夹或通配符。"),
+    ),
+]
+ModelName = Annotated[
+    str, typer.Argument(metavar="NAME|FOLDER", show_default=False, help=_help("The model.", "模型名称或文件夹。"))
+]
+
+
+# ---- score
+
+
+@app.command(
+    help=_help(
+        "Score recordings. An interrupted run goes on where it stopped when the same command is given again; "
+        "one bad recording never stops the others.",
+        "给录音打分。中断后重新执行同一命令即可从断点继续；个别录音有问题不影响其余。",
+    )
+)
+def score(
+    recordings: Recordings = None,
+    manifest: Manifests = None,
+    channels: Channels = None,
+    mono: Mono = None,
+    pair: Pair = None,
+    direction: DirectionOption = None,
+    model: Model = None,
+    device: DeviceOption = Device.AUTO,
+    jobs: Jobs = None,
+    offline: Offline = False,
+    run: RunOption = None,
+    fresh: Fresh = False,
+    pack: PackOption = "standard",
+    profile: Profile = "standard",
+    format_: FormatOption = Format.TEXT,
+    quiet: Quiet = False,
+    fail_below: FailBelow = None,
+) -> None:
+    from analyzer.audio import find_recordings, parse_layout
+    from analyzer.catalog import load_pack
+    from analyzer.runs import RunFolder
+
+    inputs = [*(manifest or ()), *(recordings or ())]
+    if not inputs:
+        raise ConfigError("no recordings named; give files, folders, patterns or --manifest FILE")
+    found = find_recordings(inputs, parse_layout(channels, mono, pair))
+    codes = [fault.exit_code for fault in found.faults]
+    for fault in found.faults:
+        _complain(fault)
+    calls = [_directed(recording, direction) for recording in found.recordings]
+    if not calls:
+        raise typer.Exit(worst_exit_code(codes))
+    rules = load_pack(pack, profile)
+    jobs = jobs or _cores()
+    recogniser = _recogniser(_model_for(model, calls), device, jobs, offline=offline)
+    settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
+    output = _Output(format_, rules, quiet=quiet, fail_below=fail_below)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
+    try:
+        with RunFolder(run or _run_folder(inputs), settings, inputs=_absolute(inputs), fresh=fresh) as folder:
+            codes += _score_all(calls, recogniser, rules, folder, jobs, output)
+            output.end(f"{folder.path}/")
+    except KeyboardInterrupt:
+        _note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
+        raise typer.Exit(STOPPED) from None
+    raise typer.Exit(worst_exit_code([*codes, *output.codes]))
+
+
+def _score_all(
+    calls: Sequence[Recording], recogniser: Recogniser, pack: Pack, run: RunFolder, jobs: int, output: _Output
+) -> list[int]:
+    """Score, show each call in the order of the inputs, write the tables. Returns the exit codes met."""
+    from rich.console import Console
+
+    from analyzer.export import write_tables
+    from analyzer.pipeline import score_recordings
+    from analyzer.progress import Meter, RunProgress
+    from analyzer.runs import Failure
+
+    meter = Meter({call.call_id: _size(call) for call in calls})
+    order = _InOrder(call.call_id for call in calls)
+    failures: dict[str, Failure] = {}
+    again: Counter[str] = Counter()
+    scoring = score_recordings(calls, recogniser, pack, run, jobs=jobs, on_audio=meter.listened)
+    with closing(scoring), RunProgress(meter, Console(stderr=True)) as progress:
+        for outcome in scoring:
+            if isinstance(outcome, Failure):
+                failures[outcome.call_id] = outcome
+                meter.finished(outcome.call_id, failed=True)
+                with progress.aside():
+                    _complain(_naming(outcome))
+            else:
+                meter.finished(outcome.call_id, outcome.duration_ms)
+                again.update([outcome.why] if outcome.why not in (None, "new") else [])
+            with progress.aside():
+                for call_id in order.finished(outcome.call_id):
+                    if call_id not in failures:
+                        output.add(run.report_text(call_id))
+    for why, count in again.items():
+        _note(f"{count} calls scored again: {why}")
+    scored = [call.call_id for call in calls if call.call_id not in failures]
+    reports = (json.loads(run.report_text(call_id)) for call_id in scored)
+    write_tables(reports, {rule.id: rule.title for rule in pack.rules}, run.path, failures.values())
+    output.failed = len(failures)
+    return [failure.exit_code for failure in failures.values()]
+
+
+class _InOrder:
+    """Which calls can be shown: those finished, once all before them are."""
+
+    def __init__(self, order: Iterable[str]) -> None:
+        self._waiting = deque(order)
+        self._finished: set[str] = set()
+
+    def finished(self, call_id: str) -> Iterator[str]:
+        self._finished.add(call_id)
+        while self._waiting and self._waiting[0] in self._finished:
+            yield self._waiting.popleft()
+
+
+class _Output:
+    """Reports to standard output in the format asked for, and what they add up to."""
+
+    def __init__(self, format_: Format, pack: Pack, *, quiet: bool = False, fail_below: float | None = None) -> None:
+        self._titles = _titles(pack)
+        self.failed = 0
+        self.codes: list[int] = []
+        self._format = format_
+        self._quiet = quiet
+        self._fail_below = fail_below
+        self._verdicts: Counter[str] = Counter()
+        self._scores: list[float] = []
+
+    def add(self, text: str) -> None:
+        """Show one report, given as JSON text."""
+        report = json.loads(text)
+        score = report["score"]
+        if score is not None:
+            self._scores.append(score)
+            if self._fail_below is not None and score < self._fail_below:
+                self.codes.append(BELOW_MARK)
+        if self._format is Format.JSONL:
+            typer.echo(text.rstrip("\n"))
+        elif self._format is Format.JSON:
+            typer.echo("," if self._verdicts.total() else "[")
+            typer.echo(text.rstrip("\n"), nl=False)
+        elif not self._quiet:
+            self._print_scorecard(report)
+        self._verdicts[report["verdict"]] += 1
+
+    def end(self, folder: str | None = None) -> None:
+        """Close the array, or sum up. folder: where the rest lies."""
+        if self._format is Format.JSON:
+            typer.echo("\n]" if self._verdicts.total() else "[]")
+        elif self._format is Format.TEXT:
+            self._print_summary(folder)
+
+    def _print_scorecard(self, report: dict[str, Any]) -> None:
+        from rich.console import Console
+
+        from analyzer.render import print_scorecard
+
+        print_scorecard(report, self._titles, Console())
+
+    def _print_summary(self, folder: str | None) -> None:
+        from rich.console import Console
+
+        from analyzer.render import print_summary
+
+        mean = sum(self._scores) / len(self._scores) if self._scores else None
+        print_summary(self._verdicts, mean, self.failed, folder, Console())
+
+
+def _titles(pack: Pack) -> Titles:
+    """What the pack calls the elements of its rules."""
+    from analyzer.rules.require import Require
+
+    checks = {rule.id: rule.check for rule in pack.rules if isinstance(rule.check, Require)}
+    return {
+        (rule, element.name): element.title
+        for rule, check in checks.items()
+        for plan in check.plans.values()
+        for element in plan.elements
+    }
+
+
+def _directed(recording: Recording, direction: CallDirection | None) -> Recording:
+    """The recording with the direction of ``--direction``, unless its manifest gives one."""
+    if direction is None or recording.direction is not Direction.UNKNOWN:
+        return recording
+    return replace(recording, direction=Direction(direction))
+
+
+def _model_for(asked: str | None, calls: Sequence[Recording]) -> str:
+    """The model to use: the demo model only where it understands something, unless it is asked for by name."""
+    if asked is not None:
+        return asked
+    if all(track.path.resolve().is_relative_to(SAMPLES) for call in calls for track in call.tracks):
+        return DEMO
+    raise ModelError(
+        "no --model given, and the bundled demo model understands only the synthetic voices of samples/; choose one "
+        "(`analyzer model list`), e.g. --model large-v3-turbo or --model small, or --model demo to try it all the same"
+    )
+
+
+def _recogniser(name: str, device: Device, jobs: int, *, offline: bool) -> WhisperRecogniser:
+    from analyzer.asr import WhisperRecogniser
+
+    return WhisperRecogniser(_resolve(name, offline=offline), device=device, workers=jobs)
+
+
+def _resolve(name: str, *, offline: bool) -> ModelFolder:
+    from analyzer.models import resolve
+
+    with _download_progress() as progress:
+        return resolve(name, offline=offline, progress=progress)
+
+
+@contextmanager
+def _download_progress() -> Iterator[Progress]:
+    """A bar per file on standard error, shown when the first byte comes."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = *Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(file: str, done: int, total: int) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file, total=total)
+            bars.update(tasks[file], completed=done)
+
+        yield show
+
+
+def _naming(failure: Failure) -> str:
+    """The failure's message, led by its call where it does not name the file itself."""
+    return failure.message if failure.kind == InputError.__name__ else f"{failure.call_id}: {failure.message}"
+
+
+def _run_folder(inputs: Sequence[str]) -> Path:
+    """The same inputs give the same folder, so that the same command goes on with it."""
+    name = Path(os.path.abspath(inputs[0])).stem or "run"
+    same = hashlib.sha256("\0".join(_absolute(inputs)).encode("utf-8", "surrogateescape")).hexdigest()
+    return Path("runs") / f"{name.replace('*', '_')}-{same[:6]}"
+
+
+def _absolute(inputs: Sequence[str]) -> list[str]:
+    return [os.path.abspath(text) for text in inputs]
+
+
+def _size(call: Recording) -> int:
+    """Bytes on disk; 0 for what cannot be read (scoring it says so)."""
+    return sum(track.path.stat().st_size if track.path.is_file() else 0 for track in call.tracks)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ---- check
+
+
+@app.command(
+    help=_help(
+        "Check transcripts: JSON, JSONL, call.txt, SRT, VTT and what common recognisers write.",
+        "质检文字稿：JSON、JSONL、call.txt、SRT、VTT 及常见识别引擎的输出。",
+    )
+)
+def check(
+    transcripts: Transcripts,
+    pack: PackOption = "standard",
+    profile: Profile = "standard",
+    format_: FormatOption = Format.TEXT,
+    quiet: Quiet = False,
+    fail_below: FailBelow = None,
+) -> None:
+    from analyzer.catalog import load_pack
+    from analyzer.pipeline import check_transcripts
+
+    rules = load_pack(pack, profile)
+    output = _Output(format_, rules, quiet=quiet, fail_below=fail_below)
+    codes = []
+    for outcome in check_transcripts(transcripts, rules):
+        if isinstance(outcome, AnalyzerError):
+            _complain(outcome)
+            codes.append(outcome.exit_code)
+            output.failed += 1
+        else:
+            output.add(outcome)
+    output.end()
+    raise typer.Exit(worst_exit_code([*codes, *output.codes]))
+
+
+# ---- model
+
+
+@model_app.command("list", help=_help("The models that have a name.", "列出有名称的模型。"))
+def model_list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from analyzer.models import manifest
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (either("name", "名称"), either("MB", "大小(MB)"), either("licence", "许可"), either("for", "用途")):
+        table.add_column(heading, overflow="fold")
+    for entry in manifest().values():
+        table.add_row(entry.name, str(entry.size_mb or "-"), entry.licence, entry.purpose)
+    Console().print(table)
+
+
+@model_app.command("pull", help=_help("Download a model into the cache.", "下载模型到本机缓存。"))
+def model_pull(name: ModelName) -> None:
+    from analyzer.models import pull
+
+    with _download_progress() as progress:
+        folder = pull(name, progress=progress)
+    typer.echo(f"{folder.path}")
+
+
+@model_app.command("info", help=_help("Where a model lies, its digest and windows.", "查看模型的位置、摘要与窗口。"))
+def model_info(name: ModelName, offline: Offline = False) -> None:
+    from analyzer.asr.calibration import read_calibration
+
+    folder = _resolve(name, offline=offline)
+    calibration = read_calibration(folder)
+    tail = f"exact + {calibration.tail_ms} ms" if calibration.fit else "30 s (analyzer model calibrate)"
+    facts = {"name": folder.name, "path": folder.path, "digest": folder.digest, "prompt": folder.prompt or "-"}
+    for fact, value in {**facts, "notice": folder.notice or "-", "window": tail}.items():
+        typer.echo(f"{fact:8}{value}")
+
+
+@model_app.command(
+    "calibrate",
+    help=_help(
+        "Measure on recordings of yours which window a model stands (up to ten times faster than 30 s), and write it "
+        "beside the model.",
+        "用自己的录音测量模型能承受多短的窗口（最多可快十倍），结果写在模型旁边。",
+    ),
+)
+def model_calibrate(
+    name: ModelName,
+    recordings: Recordings = None,
+    channels: Channels = None,
+    mono: Mono = None,
+    pair: Pair = None,
+    device: DeviceOption = Device.AUTO,
+    offline: Offline = False,
+) -> None:
+    from analyzer.asr import Sample, WhisperRecogniser, calibrate
+    from analyzer.asr.calibration import write_calibration
+    from analyzer.audio import find_recordings, parse_layout
+    from analyzer.pipeline import find_speech
+
+    found = find_recordings(recordings or (), parse_layout(channels, mono, pair))
+    for fault in found.faults:
+        _complain(fault)
+    if not found.recordings:
+        raise ConfigError("no recordings to calibrate on; name about ten minutes of typical calls")
+    folder = _resolve(name, offline=offline)
+    recogniser = WhisperRecogniser(folder, device=device, window="safe")
+    segments = (segment for recording in found.recordings for segment in find_speech(recording))
+    calibration = calibrate(recogniser, [Sample(segment) for segment in segments])
+    write_calibration(folder, calibration)
+    for row in calibration.table:
+        typer.echo(f"{row.name:16} loss {row.loss:7.2%}  gated {row.gated:3}  {row.cpu_s_per_audio_s:.3f} CPU s per s")
+    typer.echo(f"window: {f'exact + {calibration.tail_ms} ms' if calibration.fit else '30 s'} -> {folder.calibration}")

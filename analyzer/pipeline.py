@@ -1,0 +1,364 @@
+"""Many calls at once: decode and detect speech in threads, recognise in batches over all of them, judge, record.
+
+Theory of operation.
+
+    listeners (jobs of them)     recogniser (the caller's thread)      analyst (one thread)
+    digest, decode, VAD,    ──►  batches of windows of any calls  ──►  rules, report, run folder
+    windows
+
+A listener works on one call at a time and hands its windows to a backlog that holds a bounded stretch of audio; when
+the recogniser is behind, listeners wait, so memory depends on ``jobs`` and not on how long or how many the calls are.
+The recogniser takes what is there, whatever call and channel it belongs to. That grouping follows load; results must
+not: a window is a function of its own channel, a result a function of its window (``analyzer.asr``), and utterances are
+put in order of call time before anything reads them. So a report is the same whatever ``jobs`` and the batches were.
+
+One bad call never stops the rest: an error in any step belongs to its call, is recorded with it, and the run goes on.
+Only what concerns every call ends the run: the model, the store, the configuration.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analyzer.asr import Recogniser, Window
+from analyzer.audio import Block, Decoder, Recording, recording_digest
+from analyzer.errors import ConfigError, InputError, ModelError, StoreError
+from analyzer.report import analyze, dump
+from analyzer.rules import Pack
+from analyzer.runs import Failure, RunFolder, describe
+from analyzer.transcripts import read_transcripts
+from analyzer.types import Role, Span, Transcript, Utterance
+from analyzer.vad import CallDetector, Segment
+
+BATCH_MS = 480_000  # audio handed to the recogniser at once, 15 MB: 16 windows of 30 s, or some 120 of its own choosing
+BACKLOG_MS = BATCH_MS  # audio that may wait; listeners pause beyond it
+
+_ENDS_THE_RUN = (ConfigError, ModelError, StoreError)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A call whose report is in the run folder.
+
+    duration_ms  of the recording; 0 if the report was there already
+    why          why it was scored now (``RunFolder.why_score``), None if the report was there already
+    """
+
+    call_id: str
+    duration_ms: int
+    why: str | None
+
+
+def score_recordings(
+    recordings: Sequence[Recording],
+    recogniser: Recogniser,
+    pack: Pack,
+    run: RunFolder,
+    *,
+    jobs: int,
+    on_audio: Callable[[int], None] = lambda ms: None,
+) -> Generator[Scored | Failure, None, None]:
+    """Score what the run does not hold yet; yield every call once, as soon as it is finished, in no fixed order.
+
+    jobs      calls listened to at once
+    on_audio  told of every stretch of recording that was listened to, in ms; called from any thread
+
+    Closing the iterator, or an exception in it (Ctrl-C included), stops all threads before it returns; what was
+    recorded by then is on disk.
+
+    raises ModelError, StoreError, ConfigError when going on is of no use
+    """
+    backlog = _Backlog(BACKLOG_MS)
+    listener = _Listener(recogniser, run, backlog, on_audio)
+    analyst = _Analyst(recogniser, pack, run)
+    with ThreadPoolExecutor(jobs, "listener") as listeners, ThreadPoolExecutor(1, "analyst") as analysts:
+        try:
+            for recording in recordings:
+                listeners.submit(listener.listen, recording)
+            judged: set[Future[Scored | Failure]] = set()
+            for call in _recognised(recogniser, backlog, len(recordings)):
+                judged.add(analysts.submit(analyst.judge, call))
+                yield from _finished(judged)
+            yield from (future.result() for future in judged)
+        finally:
+            backlog.close()
+            listeners.shutdown(wait=False, cancel_futures=True)
+            analysts.shutdown(wait=False, cancel_futures=True)
+
+
+def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str | InputError]:
+    """Judge transcripts (files, folders, patterns): for each, in order, its report as JSON text, or what is wrong."""
+    for transcript in read_transcripts(*sources):
+        if isinstance(transcript, InputError):
+            yield transcript
+            continue
+        try:
+            yield dump(analyze(transcript, pack))
+        except Exception as error:  # of this transcript alone
+            yield InputError(f"{transcript.call_id}: {describe(error)}")
+
+
+def _finished(judged: set[Future[Scored | Failure]]) -> Iterator[Scored | Failure]:
+    for future in [future for future in judged if future.done()]:
+        judged.remove(future)
+        yield future.result()
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One call on its way, the listener's until it is heard and then the analyst's; ``utterances`` and ``error`` are
+    also the recogniser's in between."""
+
+    recording: Recording
+    input_digest: str = ""
+    why: str | None = None
+    duration_ms: int = 0
+    truncated: bool = False
+    warnings: tuple[str, ...] = ()
+    activity: dict[Role, list[Span]] = field(default_factory=dict)
+    utterances: list[Utterance] = field(default_factory=list)
+    error: Exception | None = None
+
+
+# ---- listeners
+
+
+class _StoppedError(Exception):
+    """The run is over: whoever wants to hand something over gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A window of a call, or with None the news that the call has no more."""
+
+    call: _Call
+    window: Window | None
+
+    @property
+    def audio_ms(self) -> int:
+        return sum(segment.span.duration_ms for segment in self.window.segments) if self.window else 0
+
+
+class _Backlog:
+    """What listeners have found and the recogniser has not taken yet, first in, first out."""
+
+    def __init__(self, limit_ms: int) -> None:
+        self._limit_ms = limit_ms
+        self._items: deque[_Item] = deque()
+        self._held_ms = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: _Item) -> None:
+        """Add an item; waits while too much audio is held. raises _StoppedError once closed"""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._held_ms < self._limit_ms)
+            self.check()
+            self._items.append(item)
+            self._held_ms += item.audio_ms
+            self._changed.notify_all()
+
+    def take(self, most_ms: int) -> list[_Item]:
+        """What waits, up to about ``most_ms`` of audio; at least one item."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items)
+            taken: list[_Item] = []
+            taken_ms = 0
+            while self._items and taken_ms < most_ms:
+                taken.append(self._items.popleft())
+                taken_ms += taken[-1].audio_ms
+            self._held_ms -= taken_ms
+            self._changed.notify_all()
+            return taken
+
+    def check(self) -> None:
+        if self._closed:
+            raise _StoppedError
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class _Listener:
+    """Recording in, windows out."""
+
+    def __init__(
+        self, recogniser: Recogniser, run: RunFolder, backlog: _Backlog, on_audio: Callable[[int], None]
+    ) -> None:
+        self._recogniser = recogniser
+        self._run = run
+        self._backlog = backlog
+        self._on_audio = on_audio
+
+    def listen(self, recording: Recording) -> None:
+        """Hand over all windows of a recording that has to be scored; an error becomes the call's."""
+        call = _Call(recording)
+        try:
+            call.input_digest = recording_digest(recording)
+            call.why = self._run.why_score(recording.call_id, call.input_digest)
+            if call.why is not None:
+                self._decode(call)
+        except _StoppedError:
+            return
+        except Exception as error:  # whatever it is, it concerns this call
+            call.error = error
+        try:
+            self._backlog.put(_Item(call, None))
+        except _StoppedError:
+            return
+
+    def _decode(self, call: _Call) -> None:
+        decoder = Decoder(call.recording)
+        packers = {role: _Packer(call, self._recogniser, self._backlog) for role in call.recording.roles}
+        try:
+            for segment in _detect_speech(call.recording.roles, self._watched(decoder, call)):
+                if not segment.gated:
+                    call.activity.setdefault(segment.role, []).extend(segment.speech)
+                packers[segment.role].feed(segment)
+            for packer in packers.values():
+                packer.finish()
+        finally:
+            for packer in packers.values():
+                packer.close()
+        call.truncated, call.warnings = decoder.truncated, decoder.warnings
+
+    def _watched(self, decoder: Decoder, call: _Call) -> Iterator[Block]:
+        for block in decoder.blocks():
+            self._backlog.check()
+            yield block
+            self._on_audio(decoder.duration_ms - call.duration_ms)
+            call.duration_ms = decoder.duration_ms
+
+
+def find_speech(recording: Recording) -> Iterator[Segment]:
+    """The speech of a recording, of all its roles, each role's in order of time. raises InputError"""
+    return _detect_speech(recording.roles, Decoder(recording).blocks())
+
+
+def _detect_speech(roles: Sequence[Role], blocks: Iterable[Block]) -> Iterator[Segment]:
+    detector = CallDetector(roles)
+    for block in blocks:
+        yield from detector.feed(block.channels)
+    yield from detector.finish()
+
+
+class _Packer:
+    """One speaker's segments to windows in the backlog.
+
+    ``Recogniser.windows`` pulls segments while decoding pushes them, for two speakers side by side: so each speaker's
+    are packed on a thread of their own, a few segments behind.
+    """
+
+    def __init__(self, call: _Call, recogniser: Recogniser, backlog: _Backlog) -> None:
+        self._segments: queue.Queue[Segment | None] = queue.Queue(4)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._pack, args=(call, recogniser, backlog), daemon=True)
+        self._thread.start()
+
+    def feed(self, segment: Segment) -> None:
+        """Waits while the backlog is full. raises what packing raised"""
+        if self._error:
+            raise self._error
+        self._segments.put(segment)
+
+    def finish(self) -> None:
+        """No more segments: hand over what is left. raises what packing raised"""
+        self.close()
+        if self._error:
+            raise self._error
+
+    def close(self) -> None:
+        """End the thread, in whatever state."""
+        if self._thread.is_alive():
+            self._segments.put(None)
+            self._thread.join()
+
+    def _pack(self, call: _Call, recogniser: Recogniser, backlog: _Backlog) -> None:
+        segments = iter(self._segments.get, None)
+        try:
+            for window in recogniser.windows(segments):
+                backlog.put(_Item(call, window))
+        except Exception as error:  # raised again in the listener's thread
+            self._error = error
+            deque(segments, maxlen=0)  # so that nobody waits for room in the queue
+
+
+# ---- recogniser
+
+
+def _recognised(recogniser: Recogniser, backlog: _Backlog, calls: int) -> Iterator[_Call]:
+    """Take and recognise until ``calls`` calls have been heard to their end; yields each of them then."""
+    while calls:
+        items = backlog.take(BATCH_MS)
+        _recognise(recogniser, [item for item in items if item.window is not None])
+        for item in items:
+            if item.window is None:  # the last of its call: what came before is recognised now
+                calls -= 1
+                yield item.call
+
+
+def _recognise(recogniser: Recogniser, items: Sequence[_Item]) -> None:
+    """Give each call its utterances; where a batch fails, find the calls it fails for."""
+    windows = [(item.call, item.window) for item in items if item.window is not None and item.call.error is None]
+    if not windows:
+        return
+    try:
+        results = recogniser.recognise([window for _, window in windows])
+    except _ENDS_THE_RUN:
+        raise
+    except Exception as error:
+        if len(windows) == 1:
+            windows[0][0].error = error
+            return
+        for item in items:
+            _recognise(recogniser, [item])
+        return
+    for (call, _), utterances in zip(windows, results, strict=True):
+        call.utterances.extend(utterance for utterance in utterances if utterance is not None)
+
+
+# ---- analyst
+
+
+class _Analyst:
+    """A heard call to its report in the run folder."""
+
+    def __init__(self, recogniser: Recogniser, pack: Pack, run: RunFolder) -> None:
+        self._recogniser = recogniser
+        self._pack = pack
+        self._run = run
+
+    def judge(self, call: _Call) -> Scored | Failure:
+        """raises only what ends the run"""
+        try:
+            if call.error is not None:
+                raise call.error
+            if call.why is not None:
+                report = analyze(self._transcript(call), self._pack)
+                self._run.record(call.recording.call_id, call.input_digest, dump(report) + "\n")
+        except _ENDS_THE_RUN:
+            raise
+        except Exception as error:  # recorded with the call; the rest go on
+            return self._run.record_failure(call.recording.call_id, error)
+        return Scored(call.recording.call_id, call.duration_ms, call.why)
+
+    def _transcript(self, call: _Call) -> Transcript:
+        return Transcript(
+            call_id=call.recording.call_id,
+            utterances=tuple(sorted(call.utterances, key=lambda utterance: (utterance.span, utterance.role))),
+            direction=call.recording.direction,
+            duration_ms=call.duration_ms,
+            metadata=call.recording.metadata,
+            activity={role: tuple(spans) for role, spans in call.activity.items()},
+            truncated=call.truncated,
+            recogniser=dict(self._recogniser.info),
+            warnings=call.recording.warnings + call.warnings,
+        )
