@@ -303,7 +303,7 @@ class _Loader:
             return rule
 
     def _check_references(self, rules: list[Rule], profile_file: _File, spec: ProfileSpec) -> None:
-        known = [rule.id for rule in rules]
+        known = [path.stem for path in sorted((self.folder / "rules").rglob("*.yaml"))]  # faulty ones too
         for rule_id in spec.rules:
             if rule_id not in known:
                 guess = did_you_mean(rule_id, known)
@@ -311,7 +311,7 @@ class _Loader:
         needs = {rule.id: rule.needs for rule in rules}
         for rule in rules:
             for needed in rule.needs:
-                if needed not in needs:
+                if needed not in known:
                     self.faults.append(f"rule {rule.id}: needs unknown rule {needed!r}{did_you_mean(needed, known)}")
                 elif rule.id in _reachable(needed, needs):
                     self.faults.append(f"rule {rule.id}: needs itself by way of {needed!r}")

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 CLAUSE, SENTENCE = 1, 2  # strength of a break before a character
+_JOINED = frozenset("您你我他她它们的了吗呢吧啊")
 
 _SENTENCE_ENDS = frozenset("。！？!?；;\n")
 _NOISE = re.compile(
@@ -157,13 +159,22 @@ def word_edges(folded: Folded) -> frozenset[int]:
     """
     edges = {0, len(folded.text)}
     starts = [i for i, strength in enumerate(folded.breaks) if strength]
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         position = start
         edges.add(start)
         for word in _jieba().cut(folded.text[start:end], HMM=False):
+            edges.update(position + edge for edge in _edges_inside(word))
             position += len(word)
-            edges.add(position)
     return frozenset(edges)
+
+
+def _edges_inside(word: str) -> Iterator[int]:
+    """A dictionary word's ends, and the seam of one that only joins a word and a pronoun or particle (感谢您)."""
+    yield len(word)
+    if len(word) >= 3 and word[-1] in _JOINED:
+        yield len(word) - 1
+    if len(word) >= 3 and word[0] in _JOINED:
+        yield 1
 
 
 @lru_cache(maxsize=1)
