@@ -69,14 +69,14 @@ OPENING_ELEMENTS = {
 CLOSING_ELEMENTS = ("thanks", "farewell", "ask_more", "blessing")
 
 # extension -> container format, codec, bit rate of both channels together (None: lossless or fixed);
-# below 28 kbit/s opus codes the channels jointly and one leg is heard on the other
+# below 32 kbit/s opus codes the channels jointly and one leg is heard on the other
 ENCODINGS: dict[str, tuple[str, str, int | None]] = {
     ".wav": ("wav", "pcm_s16le", None),
     ".flac": ("flac", "flac", None),
     ".mp3": ("mp3", "libmp3lame", 24_000),
     ".m4a": ("ipod", "aac", 24_000),
-    ".ogg": ("ogg", "libopus", 28_000),
-    ".webm": ("webm", "libopus", 28_000),
+    ".ogg": ("ogg", "libopus", 32_000),
+    ".webm": ("webm", "libopus", 32_000),
 }
 
 
