@@ -32,4 +32,4 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     "; did you mean 'forbid'?"
     """
     near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {str(near[0])!r}?" if near else ""

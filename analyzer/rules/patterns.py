@@ -29,6 +29,7 @@ PARTICLES = "啊呀呢吧嘛啦哦了"
 _HESITATION_CLASS = "".join(sorted(HESITATION))
 _GAP_CLASS = f"[\ue000\ue001\ue004{_HESITATION_CLASS}]{{0,6}}"
 _GAP = f"{_GAP_CLASS}(?:(?:{'|'.join(FILLERS)}){_GAP_CLASS})?"
+_GAP_IN_SENTENCE = _GAP.replace("\ue004", "")  # beside an open stretch, which stays in its sentence
 _IN_SENTENCE = "(?:[\ue000\ue001]{{0,2}}[^\ue000-\ue004]){{{low},{high}}}"
 _IN_CLAUSE_HAN = r"\p{{Han}}{{{low},{high}}}"
 _LATIN = "[a-z]{{{low},{high}}}"
@@ -319,14 +320,17 @@ def _optional(node: Node) -> Node:
 def _regex(nodes: Sequence, gap: str) -> str:
     """RE2 source of a sequence. The gap of an optional element belongs to it, so that none leads or trails a match."""
     parts: list[str] = []
-    after_mandatory = False
+    after_mandatory = after_open = False
     for node in nodes:
+        is_open = isinstance(node, Open)
+        between = _GAP_IN_SENTENCE if gap and (is_open or after_open) else gap
         if isinstance(node, Optional):
             inside = _node_regex(node.node, gap)
-            parts.append(f"(?:{gap}{inside})?" if after_mandatory else f"(?:{inside}{gap})?")
+            parts.append(f"(?:{between}{inside})?" if after_mandatory else f"(?:{inside}{between})?")
         else:
-            parts.append((gap if after_mandatory else "") + _node_regex(node, gap))
+            parts.append((between if after_mandatory else "") + _node_regex(node, gap))
             after_mandatory = True
+            after_open = is_open
     return "".join(parts)
 
 
