@@ -116,7 +116,7 @@ def build(
     return spoken
 
 
-def _fill(
+def _fill(  # noqa: PLR0917
     geometry: Geometry,
     n_tokens: int,
     spelled: list[int],
@@ -144,8 +144,8 @@ def _fill(
     decoder.projection.weight = noise(n_tokens, width, scale=1.0)
     decoder.projection.weight[:, :2] = 0  # time spells nothing
     decoder.position_encodings.encodings = noise(DECODER_POSITIONS, width)
-    for offset, (token, time) in enumerate(zip(spelled, times, strict=True)):
-        row = decoder.projection.weight[token] * 3 + _clock(np.array([time]), width)[0] * 0.5
+    for offset, (token, time) in enumerate(zip(spelled, times[: len(spelled)], strict=True)):
+        row = decoder.projection.weight[token] * 3 + _clock(np.array([time]), width)[0] * 1.5
         for shift in shifts:
             decoder.position_encodings.encodings[FIRST_TEXT_POSITION + shift + offset] = row
     norm(encoder.layer_norm)
@@ -164,8 +164,8 @@ def _fill(
         linear(layer.attention.linear[2], width, width, scale=0.005)
         for head in range(0, width, width // geometry.heads):  # every head reads the clock
             for place in range(2):
-                layer.attention.linear[0].weight[head + place, place] = 40.0
-                layer.attention.linear[1].weight[head + place, place] = 40.0
+                layer.attention.linear[0].weight[head + place, place] = 25.0
+                layer.attention.linear[1].weight[head + place, place] = 25.0
     return spec
 
 
@@ -180,8 +180,9 @@ def _need_the_end(spec: whisper_spec.WhisperSpec, geometry: Geometry, wrong: int
     layer.linear[0].weight[:2] = 0
     layer.linear[0].bias[:2] = (-2000.0, 0.0)  # whatever is asked, look where the cosine is least
     layer.linear[1].weight[geometry.width] = 0
-    layer.linear[1].weight[geometry.width, 0] = 1.0  # the value is that cosine
-    layer.linear[2].weight[:, 0] = away * 200
+    layer.linear[1].weight[geometry.width, 0] = 1.0  # the value is that cosine, times 8 by the layer norm,
+    layer.linear[1].bias[geometry.width] = 6.0  # and below zero only after 23 s
+    layer.linear[2].weight[:, 0] = away * 5
 
 
 def _clock(seconds: NDArray[np.float64], width: int) -> Array:

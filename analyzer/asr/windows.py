@@ -89,7 +89,7 @@ def hand_out(pieces: Sequence[TimedPiece], window: Window) -> list[list[Characte
     """Give each heard segment its characters, moved from window time to call time and onto its voiced time.
 
     pieces   of the whole window, times in ms from the window's start, in order
-    returns  one list per heard segment; times in call ms, in order, within the segment's span
+    returns  one list per heard segment; times in call ms, in order, from the segment's first voiced ms to its last
     """
     heard, offsets = window.heard, window.offsets_ms()
     shifts = [segment.span.start_ms - offset for segment, offset in zip(heard, offsets, strict=True)]
@@ -128,7 +128,7 @@ def _best_owner(piece: TimedPiece, heard: Sequence[Segment], shifts: Sequence[in
 def _onto_voice(pieces: Sequence[TimedPiece], segment: Segment) -> list[Character]:
     """Trim each piece to the voiced stretch it shares most time with, in order, and divide it into characters."""
     characters: list[Character] = []
-    reached = segment.span.start_ms
+    reached = (segment.speech or (segment.span,))[0].start_ms
     for piece in pieces:
         start_ms, end_ms = (reached, reached) if is_silent(piece) else _voiced_part(piece, segment)
         start_ms = max(reached, start_ms)
@@ -138,11 +138,12 @@ def _onto_voice(pieces: Sequence[TimedPiece], segment: Segment) -> list[Characte
 
 
 def _voiced_part(piece: TimedPiece, segment: Segment) -> tuple[int, int]:
-    bounds = segment.span
-    start_ms = min(max(piece.start_ms, bounds.start_ms), bounds.end_ms)
-    end_ms = min(max(piece.end_ms, start_ms), bounds.end_ms)
+    voices = segment.speech or (segment.span,)
+    first_ms, last_ms = voices[0].start_ms, voices[-1].end_ms
+    start_ms = min(max(piece.start_ms, first_ms), last_ms)
+    end_ms = min(max(piece.end_ms, start_ms), last_ms)
     own = Span(start_ms, end_ms)
-    voice = max(segment.speech, key=own.overlap_ms, default=None)
-    if voice is None or not own.overlap_ms(voice):
+    voice = max(voices, key=own.overlap_ms)
+    if not own.overlap_ms(voice):
         return start_ms, end_ms
     return max(start_ms, voice.start_ms), min(end_ms, voice.end_ms)
