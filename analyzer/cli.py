@@ -135,7 +135,7 @@ Recordings = Annotated[
         show_default=False,
         help=_help(
             "Files, folders, patterns or manifests. A folder's own manifest.csv or manifest.jsonl is read with it.",
-            "录音文件、文件夹、通配符或清单；文件夹里的 manifest.csv、manifest.jsonl 会一并读取。",
+            "录音文件、文件夹、通配符或清单；文件夹里的 manifest.csv 会一并读取。",
         ),
     ),
 ]
@@ -147,7 +147,7 @@ Manifests = Annotated[
         show_default=False,
         rich_help_panel=_LAYOUT,
         help=_help(
-            "CSV or JSONL with path, call_id, direction, ring_ms, agent_id, …",
+            "CSV or JSONL with path, call_id, direction, ring_ms, agent_id and more.",
             "通话清单（CSV 或 JSONL）：path、call_id、direction、ring_ms、agent_id 等。",
         ),
     ),
@@ -344,10 +344,11 @@ def score(
     if not inputs:
         raise ConfigError("no recordings named; give files, folders, patterns or --manifest FILE")
     found = find_recordings(inputs, parse_layout(channels, mono, pair))
-    codes = [fault.exit_code for fault in found.faults]
-    for fault in found.faults:
+    calls = [_directed(recording, direction) for recording in found.recordings if not _missing(recording)]
+    faults = [*found.faults, *(fault for recording in found.recordings for fault in _missing(recording))]
+    codes = [fault.exit_code for fault in faults]
+    for fault in faults:
         _complain(fault)
-    calls = [_directed(recording, direction) for recording in found.recordings]
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
@@ -491,6 +492,12 @@ def _directed(recording: Recording, direction: CallDirection | None) -> Recordin
     return replace(recording, direction=Direction(direction))
 
 
+def _missing(recording: Recording) -> list[InputError]:
+    """A fault per file that is not there: a slip of the pen should not wait for a model to load."""
+    paths = [track.path for track in recording.tracks]
+    return [InputError(f"{path}: no such file; check the path") for path in paths if not os.path.lexists(path)]
+
+
 def _model_for(asked: str | None, calls: Sequence[Recording]) -> str:
     """The model to use: the demo model only where it understands something, unless it is asked for by name."""
     if asked is not None:
@@ -523,15 +530,21 @@ def _download_progress() -> Iterator[Progress]:
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     columns = *Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
 
-        def show(file: str, done: int, total: int) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file, total=total)
-            bars.update(tasks[file], completed=done)
+    def show(file: str, done: int, total: int) -> None:
+        if not tasks:
+            bars.start()
+        if file not in tasks:
+            tasks[file] = bars.add_task(file, total=total)
+        bars.update(tasks[file], completed=done)
 
+    try:
         yield show
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def _naming(failure: Failure) -> str:
@@ -637,7 +650,7 @@ def model_info(name: ModelName, offline: Offline = False) -> None:
     help=_help(
         "Measure on recordings of yours which window a model stands (up to ten times faster than 30 s), and write it "
         "beside the model.",
-        "用自己的录音测量模型能承受多短的窗口（最多可快十倍），结果写在模型旁边。",
+        "用自己的录音测量模型能承受多短的窗口（最多可快十倍）；结果写在模型旁边。",
     ),
 )
 def model_calibrate(

@@ -1,4 +1,4 @@
-"""``python -m tests.score_with_fakes ARGUMENTS``: the real command line with a recogniser and detector that need no model.
+"""``python -m tests.score_with_fakes ARGUMENTS``: the real command line, but recogniser and detector need no model.
 
 For tests that kill or interrupt a whole process.
 """
