@@ -28,7 +28,7 @@ lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
 	$(BIN)/lint-imports
 
 golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 rewrites them
-	$(BIN)/python samples/golden.py $(if $(filter 1,$(ACCEPT)),--accept)
+	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)
 
 bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
