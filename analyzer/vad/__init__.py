@@ -1,9 +1,6 @@
 """Find speech in telephone audio, role by role: docs/vad.md says how and how well.
 
-    detector = CallDetector((Role.AGENT, Role.CUSTOMER))
-    for block in blocks:
-        segments = list(detector.feed(block.channels))
-    segments = list(detector.finish())
+A ``CallDetector`` takes the blocks of a call and marks cross-talk; a ``SpeechDetector`` knows one role only.
 """
 
 from analyzer.vad.crosstalk import CallDetector

@@ -21,7 +21,7 @@ from analyzer.vad.segment import SAMPLES_PER_MS, Segment
 from analyzer.vad.tape import Tape
 
 LOUDER_DB = 10.0  # the other leg, over the same time, at least
-ALIKE = 0.3  # squared correlation of copy and original: 0.9 on one switch, about 0.5 after two codecs, unlike voices < 0.1
+ALIKE = 0.3  # squared correlation of copy and original: 0.9 on one switch, half after two codecs, unlike voices < 0.1
 LATEST_MS = 250  # delay of a copy: up to here an acoustic echo, near 0 a leak in the line
 EARLIEST_MS = -20  # recorders do not start both legs on the same sample
 LEAKED_SHARE = 0.8  # of a segment's voiced time, to gate it
@@ -121,8 +121,9 @@ def _is_copy(segment: Segment, span: Span, other: _Leg) -> bool:
 
 def _running_sum(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
     """Sum of every `length` neighbours; shape (len(values) - length + 1,)."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    return np.maximum(total[length:] - total[:-length], 0.0)
+    total = np.concatenate([np.zeros(1), np.cumsum(values)])
+    sums: NDArray[np.float64] = total[length:] - total[:-length]
+    return np.maximum(sums, 0.0)
 
 
 def _correlate(theirs: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -2,9 +2,9 @@
 
 Theory of operation.
 
-    30 ms frames ─► webrtcvad ─ 3 of the last 10 voiced? ─► Silero, from 300 ms before ─► voice? ─► Endpointer ─► Segment
-                    0.1 ms/s      no: nothing more to do    3 ms/s                        ▲
-                                                            tones ─────── not a voice ────┘
+    frames ─► webrtcvad ─ 3 of the last 10 voiced? ─► Silero, from 300 ms before ─► voice? ─► Endpointer ─► Segment
+     of 30 ms  0.1 ms/s    no: nothing more to do    3 ms/s                        ▲
+                                                     tones ─────── not a voice ────┘
 
 webrtcvad costs next to nothing and lets almost no speech through its fingers, but calls music and noise speech; Silero
 is seldom wrong and thirty times as dear. So webrtcvad opens a gate, and while it is open Silero decides. The gate stays
@@ -33,7 +33,7 @@ from analyzer.vad.tape import Tape
 
 FRAME = FRAME_MS * SAMPLES_PER_MS
 STEP = 4 * silero.WINDOW  # samples heard at once: four windows in one run cost half of what four runs do
-AGGRESSIVENESS = 2  # of webrtcvad, 0–3: 3 misses quiet speech
+AGGRESSIVENESS = 2  # of webrtcvad, 0 to 3: 3 misses quiet speech
 RECENT = 10  # frames the gate looks at, and the lag while it is shut
 OPENS_AT = 3  # voiced ones among them
 ENTER, STAY = 0.5, 0.35  # Silero's probability that starts voice, and that keeps it going
