@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.asr import gates
@@ -43,7 +43,6 @@ def test_a_loop_is_cut_after_its_second_round(text: str, kept: str) -> None:
     assert text[:cut] == kept
 
 
-@settings(deadline=None)
 @given(st.text("您好请问的，吗", min_size=4, max_size=12).filter(lambda unit: len(gates.significant(unit)) >= 4))
 def test_three_rounds_of_anything_longer_are_a_loop(unit: str) -> None:
     assert gates.loop_cut(unit * 3) is not None

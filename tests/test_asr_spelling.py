@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.asr.spelling import TimedPiece, divide, split_pieces, time_pieces
@@ -16,7 +16,6 @@ vocabulary = cache(byte_level_tokenizer)  # 1 500 timestamp tokens make each a t
 VOCABULARIES = st.sampled_from([(), ("您好", "银行"), ("谢谢", "a", "。"), ("😀", "的", "您好")])
 
 
-@settings(deadline=None)
 @given(TEXTS, VOCABULARIES)
 def test_the_pieces_spell_the_text_whatever_the_vocabulary(text: str, whole: tuple[str, ...]) -> None:
     tokenizer = vocabulary(whole)
@@ -36,7 +35,6 @@ def test_a_character_of_three_tokens_is_one_piece_and_a_word_of_one_token_too() 
     ]
 
 
-@settings(deadline=None)
 @given(TEXTS, st.binary(min_size=1, max_size=6), TEXTS)
 def test_bytes_that_make_no_character_cost_at_most_their_neighbours(before: str, noise: bytes, after: str) -> None:
     tokenizer = vocabulary()
@@ -97,7 +95,6 @@ def test_a_word_without_time_takes_that_of_the_comma_after_it() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=4, max_size=4), st.integers(0, 10))
 def test_times_never_go_back(steps: list[int], first: int) -> None:
     starts = [float(first)]

@@ -31,7 +31,7 @@ def channels(draw: st.DrawFn) -> list[Segment]:
     return segments
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(channels())
 def test_windows_hold_every_segment_once_in_order_and_stay_within_their_bounds(segments: list[Segment]) -> None:
     windows = list(pack(segments))
@@ -43,7 +43,7 @@ def test_windows_hold_every_segment_once_in_order_and_stay_within_their_bounds(s
         )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(channels(), st.integers(0, 12))
 def test_a_window_that_has_come_out_is_not_changed_by_what_is_said_later(segments: list[Segment], heard: int) -> None:
     whole = [window.segments for window in pack(segments)]
@@ -105,7 +105,7 @@ def test_a_full_stop_stays_with_its_sentence_and_takes_no_time() -> None:
 PIECES = st.lists(st.tuples(st.sampled_from(["好", "您好", "，", "的", " ok"]), st.integers(0, 900)), max_size=25)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(channels().filter(lambda segments: any(not one.gated for one in segments)), PIECES)
 def test_whatever_the_aligner_says_no_text_is_lost_and_times_go_forward_inside_the_voice(
     segments: list[Segment], steps: list[tuple[str, int]]
