@@ -39,6 +39,7 @@ _ELLIPSIS = (0, 6)
 _MOST = 100  # longest open stretch; RE2 refuses repetition above 1000 and nested ones grow with it
 
 _MOST_SPELLINGS = 64
+_SHORT = 2  # characters of a phrase inside which nothing is skipped
 _SHORTEST_STEM = 4  # a final particle is optional in phrases that have so many characters before it
 
 PatternSource = str
@@ -152,9 +153,10 @@ class Pattern:
     @cached_property
     def _expression(self) -> Any:
         lead, core, tail = _outer_anchors(self.nodes)
+        gap = "" if _is_short(core) else _GAP
         before = "".join(_node_regex(anchor, _GAP) + _GAP for anchor in lead)
         after = "".join(_GAP + _node_regex(anchor, _GAP) for anchor in tail)
-        return _compile(f"{before}({_regex(core, _GAP)}){after}")
+        return _compile(f"{before}({_regex(core, gap)}){after}")
 
     @cached_property
     def _strict_expression(self) -> Any:
@@ -354,6 +356,12 @@ def _outer_anchors(nodes: Sequence) -> tuple[Sequence, Sequence, Sequence]:
     first = next(i for i, node in enumerate(nodes) if not isinstance(node, Anchor))
     last = next(i for i, node in reversed(list(enumerate(nodes))) if not isinstance(node, Anchor))
     return nodes[:first], nodes[first : last + 1], nodes[last + 1 :]
+
+
+def _is_short(nodes: Sequence) -> bool:
+    """One or two characters: nothing may stand between them, or 感谢，谢谢 would hold 谢，谢."""
+    spellings = [] if _is_open(nodes) else _spellings(nodes)
+    return bool(spellings) and all(len(spelling) <= _SHORT for spelling in spellings)
 
 
 def _is_open(nodes: Sequence) -> bool:

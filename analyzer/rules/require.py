@@ -207,16 +207,18 @@ class _RequireWatch(Watch):
         if level == PASS:
             suspect = self._capped(level, chosen.values(), others, Truth.UNSURE)[1]
             return Truth.UNSURE if suspect else Truth.MET
-        if self._may_have_been_missed(level, inside):
+        if self._may_have_been_missed(inside):
             return Truth.UNSURE
         return Truth.VIOLATED
 
-    def _may_have_been_missed(self, level: str, inside: Found) -> bool:
+    def _may_have_been_missed(self, inside: Found) -> bool:
+        """Whether more may have been said than was surely heard, where that would help."""
         call, plan = self.call, self.plan
-        if _RANK[self._level(inside)] > _RANK[level] and self.plan.level(n for n, h in inside.items() if h) != level:
+        sure = {name: [hit for hit in hits if self._is_sure(hit)] for name, hits in inside.items()}
+        if _RANK[self._level(inside)] > _RANK[self._level(sure)]:
             return True
-        if self.plan.level(name for name, hits in inside.items() if hits) == PASS:
-            return False  # everything was heard; the level fell for another reason
+        if plan.level(name for name, hits in sure.items() if hits) == PASS:
+            return False  # everything was said; the level fell for another reason
         if call.starts_late and plan.window.first_turns:
             return True
         if call.truncated and not plan.window.is_closed(self.check.speaker, call):
