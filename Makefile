@@ -31,7 +31,7 @@ golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 
 	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)
 
 bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py); done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12")'

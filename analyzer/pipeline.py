@@ -23,11 +23,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analyzer.asr import Recogniser, Window
 from analyzer.audio import Block, Decoder, Recording, recording_digest
+from analyzer.engine import likely_swapped
 from analyzer.errors import ConfigError, InputError, ModelError, StoreError
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
@@ -99,9 +100,18 @@ def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str
             yield transcript
             continue
         try:
-            yield dump(analyze(transcript, pack))
+            yield dump(analyze(_doubting_sides(transcript), pack))
         except Exception as error:  # of this transcript alone
             yield InputError(f"{transcript.call_id}: {describe(error)}")
+
+
+def _doubting_sides(transcript: Transcript) -> Transcript:
+    """The transcript with a warning if its two sides look swapped. Nothing is corrected: it is a guess."""
+    reason = likely_swapped(transcript.utterances)
+    if reason is None:
+        return transcript
+    warning = f"{reason}; check who is who (score --channels customer,agent swaps them)"
+    return replace(transcript, warnings=tuple(dict.fromkeys((*transcript.warnings, warning))))
 
 
 def _finished(judged: set[Future[Scored | Failure]]) -> Iterator[Scored | Failure]:
@@ -342,7 +352,7 @@ class _Analyst:
             if call.error is not None:
                 raise call.error
             if call.why is not None:
-                report = analyze(self._transcript(call), self._pack)
+                report = analyze(_doubting_sides(self._transcript(call)), self._pack)
                 self._run.record(call.recording.call_id, call.input_digest, dump(report) + "\n")
         except _ENDS_THE_RUN:
             raise

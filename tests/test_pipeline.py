@@ -206,9 +206,7 @@ def test_the_backlog_makes_listeners_wait_while_it_is_full(
     assert max(held) > 1_000, "it did fill up"
 
 
-def test_progress_is_told_of_every_second_listened_to(
-    calls: tuple[Recording, ...], pack: Pack, tmp_path: Path
-) -> None:
+def test_progress_is_told_of_every_second_listened_to(calls: tuple[Recording, ...], pack: Pack, tmp_path: Path) -> None:
     told: list[int] = []
     with RunFolder(tmp_path, SETTINGS) as run:
         outcomes = list(score_recordings(calls, FakeRecogniser(), pack, run, jobs=3, on_audio=told.append))
@@ -241,6 +239,24 @@ def test_checking_a_scored_report_reproduces_it(calls: tuple[Recording, ...], pa
     score_all(calls, pack, tmp_path)
     again = list(check_transcripts([tmp_path / "reports"], pack))
     assert [f"{text}\n".encode() for text in again] == list(reports(tmp_path).values())
+
+
+def test_sides_that_look_swapped_are_reported_and_left_as_they_are(pack: Pack, tmp_path: Path) -> None:
+    greeting = {"start_ms": 0, "end_ms": 5_000, "text": "您好，工号三零一七，很高兴为您服务"}
+    question = {"start_ms": 6_000, "end_ms": 8_000, "text": "我想查一下话费"}
+    for name, roles in (("swapped", ("customer", "agent")), ("right", ("agent", "customer"))):
+        turns = [{**turn, "role": role} for turn, role in zip((greeting, question), roles, strict=True)]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"turns": turns}), encoding="utf-8")
+    right, swapped = (
+        json.loads(str(text)) for text in check_transcripts([tmp_path / "right.json", tmp_path / "swapped.json"], pack)
+    )
+    assert right["warnings"] == []
+    (warning,) = swapped["warnings"]
+    assert "channels look swapped" in warning
+    assert "--channels customer,agent" in warning
+    assert [turn["role"] for turn in swapped["turns"]] == ["customer", "agent"]
+    (tmp_path / "report.json").write_text(json.dumps(swapped), encoding="utf-8")
+    assert [json.loads(str(text)) for text in check_transcripts([tmp_path / "report.json"], pack)] == [swapped]
 
 
 def test_a_fault_of_ours_in_one_transcript_is_reported_without_its_words(
