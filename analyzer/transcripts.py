@@ -292,11 +292,11 @@ def _character_times(text: str, words: Sequence[tuple[str, int, int]]) -> tuple[
         found = text.find(spoken, position) if spoken else position
         if found < 0:
             return None
-        start = max(start, times[-1].end_ms if times else 0)
-        end = max(start, end)
-        times += [Span(start, start)] * (found - position)
+        reached = times[-1].end_ms if times else max(0, start)
+        begin, stop = max(start, reached), max(start, end, reached)
+        times += [Span(reached, reached)] * (found - position)
         times += [
-            Span(start + (end - start) * i // len(spoken), start + (end - start) * (i + 1) // len(spoken))
+            Span(begin + (stop - begin) * i // len(spoken), begin + (stop - begin) * (i + 1) // len(spoken))
             for i in range(len(spoken))
         ]
         position = found + len(spoken)
@@ -528,7 +528,7 @@ def _optional(read: Callable[[Any, str], Any], value: Any, place: str) -> Any:
 
 _CLOCK = r"(?:\d+:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?"
 _LINE = re.compile(
-    rf"\s*(?:(?P<start>{_CLOCK})(?:\s*-\s*(?P<end>{_CLOCK}))?\s+)?(?P<role>[^\s:：(（]+)\s*"
+    rf"\s*(?:(?P<start>{_CLOCK})(?:\s*-\s*(?P<end>{_CLOCK}))?\s+)?(?P<role>[^\s\d:：(（][^\s:：(（]*)\s*"
     r"(?:[(（](?P<confidence>[\d.]+)[)）])?\s*[:：]\s*(?P<text>.*?)\s*"
 )
 _HEADER = re.compile(r"#\s*(?P<key>[a-z_]+(?:\.[a-z_]+)?)\s*[:：]\s*(?P<value>.*?)\s*")

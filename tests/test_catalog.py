@@ -1,0 +1,120 @@
+"""Packs on disk: all faults at once, each with its place and cure."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from analyzer.catalog import digest, load_pack, profiles
+from analyzer.errors import ConfigError
+from analyzer.rules import Status
+
+SMALL = Path(__file__).parent / "pack"
+RULE = "rules/speech/banned_phrase.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SMALL, tmp_path / "pack"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def faults(folder: Path, profile: str = "standard") -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load_pack(folder, profile)
+    return [line.replace(f"{folder.as_posix()}/", "") for line in str(error.value).splitlines()]
+
+
+def test_a_pack_has_its_rules_words_and_profile() -> None:
+    pack = load_pack(SMALL)
+    assert (pack.name, pack.version, pack.profile.name) == ("small", "1", "standard")
+    assert [rule.id for rule in pack.rules] == ["banned_phrase", "closing", "opening", "polite_quota", "speech_rate"]
+    assert pack.profile.weights["banned_phrase"].per_hit
+    assert profiles(SMALL) == ["modern", "standard"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fault"),
+    [
+        (RULE, "kind: forbid", "kind: forbit", f"{RULE}:6: unknown kind 'forbit'; did you mean 'forbid'?"),
+        (RULE, "speaker: agent", "speeker: agent", f"{RULE}:7: unknown key 'speeker'; did you mean 'speaker'?"),
+        (RULE, "severity: major", "severity: mayor", f"{RULE}:4: severity: 'mayor' is not one of"),
+        (RULE, "banned_shirk,", "banned_shrik,", f"{RULE}:8: unknown word list 'banned_shrik'; did you mean 'banned_shirk'?"),
+        (RULE, "next_within_ms: 5000", "next_within_ms: 5 s", f"{RULE}:17: next_within_ms: "),
+        (RULE, "title: 服务禁语\n", "", f"{RULE}:1: key 'title' is missing"),
+        (RULE, "推诿, 傲慢厌烦]", "傲慢厌烦]", "words/banned_shirk.tsv:6: category '推诿' is not among categories"),
+        (RULE, "  next_step:", "  next_stop:", "unknown exemption 'next_step'; did you mean 'next_stop'?"),
+        (RULE, "[请, 麻烦]", "['(请', 麻烦]", f"{RULE}:16: '(请': '(' without ')'"),
+        (RULE, "id: banned_phrase", "id: banned_phrases", f"{RULE}:1: id 'banned_phrases' differs from the file's name"),
+        (RULE, "cases:", "cases: [", f"{RULE}:"),
+        ("rules/speech/closing.yaml", "[banned_phrase]", "[banned_phrases]", "did you mean 'banned_phrase'?"),
+        ("rules/speech/closing.yaml", "last_turns: 3", "last_turn: 3", "unknown key 'last_turn'; did you mean 'last_turns'?"),
+        ("rules/speech/closing.yaml", "last_turns: 3", "last_turns: 3, first_ms: 5", "a window has one measure"),
+        ("rules/speech/speech_rate.yaml", "target: 120", "", "'rate' needs target, or low and high"),
+        ("rules/speech/polite_quota.yaml", "min: 3", "", "'quota' needs min or max"),
+        ("words/polite.tsv", "phrase\tboundary", "phrase\tboundry", "words/polite.tsv:5: unknown column 'boundry'; did you mean 'boundary'?"),
+        ("words/polite.tsv", "谢谢\t", "您好\t", "words/polite.tsv:8: '您好' stands in line 6 already"),
+        ("words/polite.tsv", "# licence: Apache-2.0\n", "", "words/polite.tsv:1: header line '# licence: …' is missing"),
+        ("words/polite.tsv", "谢谢\t", "{姓市}谢谢\t", "words/polite.tsv:8: '{姓市}谢谢': unknown slot {姓市}; did you mean '姓氏'?"),
+        ("words/slots.tsv", "欧阳", "(欧阳", "words/slots.tsv:7: "),
+        ("pack.yaml", "back_channel: [back_channel]", "back_channel: [back]", "pack.yaml:4: unknown word list 'back'"),
+        ("pack.yaml", 'version: "1"', "version: 1", "pack.yaml:2: 'version' must be given, as text"),
+        ("profiles/standard.yaml", "opening:", "openning:", "profiles/standard.yaml:5: unknown rule 'openning'; did you mean 'opening'?"),
+        ("profiles/standard.yaml", "max_points: 5", "max_pionts: 5", "profiles/standard.yaml:9: unknown key 'max_pionts'; did you mean 'max_points'?"),
+        ("profiles/standard.yaml", "deduct: 5", "options: {targt: 3}", "profiles/standard.yaml:9: unknown key 'targt'; did you mean 'target'?"),
+        ("profiles/standard.yaml", "pass_mark: 85", "pass_mark: 185", "profiles/standard.yaml:3: pass_mark: "),
+    ],
+)  # fmt: skip
+def test_a_fault_names_file_line_and_cure(folder: Path, file: str, old: str, new: str, fault: str) -> None:
+    edit(folder / file, old, new)
+    found = faults(folder)
+    assert any(fault in line for line in found), found
+
+
+def test_all_faults_are_told_at_once(folder: Path) -> None:
+    edit(folder / RULE, "kind: forbid", "kind: forbit")
+    edit(folder / "rules/speech/closing.yaml", "last_turns: 3", "last_turn: 3")
+    edit(folder / "words/polite.tsv", "谢谢\t", "(谢谢\t")
+    assert len({line.split(":")[0] for line in faults(folder)}) == 3
+
+
+def test_rules_that_need_each_other_are_refused(folder: Path) -> None:
+    edit(folder / "rules/speech/closing.yaml", "[banned_phrase]", "[opening]")
+    edit(folder / "rules/speech/opening.yaml", "[banned_phrase]", "[closing]")
+    assert any("rule closing: needs itself by way of 'opening'" in line for line in faults(folder))
+
+
+def test_an_unknown_profile_or_pack_says_what_there_is(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'modern'"):
+        load_pack(folder, "moderm")
+    with pytest.raises(ConfigError, match=r"no pack\.yaml"):
+        load_pack(tmp_path / "nowhere")
+
+
+def test_a_profile_changes_status_severity_and_options(folder: Path) -> None:
+    edit(folder / "profiles/standard.yaml", "deduct: 5", "deduct: 5, status: trial, severity: info, options: {target: 200}")
+    rule = load_pack(folder).rule("speech_rate")
+    assert rule.status is Status.TRIAL
+    assert rule.severity == "info"
+    assert (rule.check.low, rule.check.high) == (160, 240)  # type: ignore[attr-defined]
+
+
+def test_draft_and_retired_rules_do_not_run(folder: Path) -> None:
+    edit(folder / RULE, "status: stable", "status: draft")
+    assert "banned_phrase" not in [rule.id for rule in load_pack(folder).rules]
+
+
+def test_the_digest_changes_with_any_file_and_with_nothing_else(folder: Path) -> None:
+    before = digest(folder)
+    assert before == digest(SMALL)
+    (folder / "NOTES.txt").write_text("not of the pack", encoding="utf-8")
+    assert digest(folder) == before
+    edit(folder / "words/polite.tsv", "谢谢\t", "多谢\t")
+    assert digest(folder) != before
