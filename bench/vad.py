@@ -3,7 +3,7 @@
     python -m bench.vad [--clips FOLDER]
 
 Same audio, one run. "webrtcvad" is mode 2 on 30 ms frames; "silero" is probability >= 0.5 per 32 ms window, four
-windows to a run, state carried, as one would stream it; "cascade" is the voiced time of the segments that `score` gets.
+windows to a run, state carried, as one would stream it; "cascade" is the voiced time of its segments.
 
 * Not speech, 60 s each, made here: share of its time called speech (target of the cascade: at most 2 %).
 * Speech, the calls in samples/ with the character times of truth.json: share of the characters' time called speech,

@@ -36,7 +36,7 @@ STEP = 4 * silero.WINDOW  # samples heard at once: four windows in one run cost 
 AGGRESSIVENESS = 2  # of webrtcvad, 0 to 3: 3 misses quiet speech
 RECENT = 10  # frames the gate looks at, and the lag while it is shut
 OPENS_AT = 3  # voiced ones among them
-ENTER, STAY = 0.5, 0.35  # Silero's probability that starts voice, and that keeps it going
+ENTER, STAY = 0.4, 0.15  # Silero's probability that starts a stretch, and that counts as voice once it is open
 TONE_FRAMES = (tones.REACH + 2 * tones.FRAME) // FRAME - 1  # whole frames a steady tone has lasted when it is noticed
 _MARGIN = tones.REACH + (RECENT + 8) * FRAME  # audio kept behind the step: what tones and a gate that opens look at
 _SILENCE_DB = -120.0
@@ -55,7 +55,6 @@ class SpeechDetector:
         self._quick_frame = 0  # next for webrtcvad
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._open = False
-        self._voiced = False
         self._first_window = 0  # place of _probabilities[0]
         self._probabilities: NDArray[np.float32] = np.zeros(0, np.float32)
 
@@ -101,7 +100,6 @@ class SpeechDetector:
         was_open, self._open = self._open, knock or self._endpointer.state is not State.QUIET
         if self._open and not was_open:
             self._model.forget()
-            self._voiced = False
             self._first_window = self._endpointer.frame * FRAME // silero.WINDOW
             self._probabilities = np.zeros(0, np.float32)
         return self._open
@@ -117,8 +115,8 @@ class SpeechDetector:
         for frame, is_tone, energy in zip(range(first, until), steady.tolist(), energies.tolist(), strict=True):
             window = (frame * FRAME + FRAME // 2) // silero.WINDOW
             probability = float(self._probabilities[window - self._first_window])
-            self._voiced = not is_tone and probability >= (STAY if self._voiced else ENTER)
-            yield from self._endpointer.feed(self._voiced, energy, frame - TONE_FRAMES + 1 if is_tone else None)
+            voiced = probability >= (ENTER if self._endpointer.state is State.QUIET else STAY)
+            yield from self._endpointer.feed(voiced, energy, frame - TONE_FRAMES + 1 if is_tone else None)
 
     def _hear_windows(self) -> None:
         heard_until = self._first_window + len(self._probabilities)
