@@ -7,6 +7,7 @@ folder; 130 stopped by Ctrl-C. Of several the gravest: 2 > 4 > 5 > 3 > 1.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -45,6 +46,9 @@ def main() -> NoReturn:
     """Run the command line and exit with its code."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported; makes features 30 times cheaper
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks ✓ is no reason to stop
     try:
         app()
     except AnalyzerError as fault:
@@ -352,14 +356,14 @@ def score(
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
-    jobs = jobs or _cores()
     recogniser = _recogniser(_model_for(model, calls), device, jobs, offline=offline)
     settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
     output = _Output(format_, rules, quiet=quiet, fail_below=fail_below)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
     try:
         with RunFolder(run or _run_folder(inputs), settings, inputs=_absolute(inputs), fresh=fresh) as folder:
-            codes += _score_all(calls, recogniser, rules, folder, jobs, output)
+            unusable = [folder.record_fault(fault) for fault in faults]
+            codes += _score_all(calls, recogniser, rules, folder, jobs or _cores(), output, unusable)
             output.end(f"{folder.path}/")
     except KeyboardInterrupt:
         _note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
@@ -368,9 +372,18 @@ def score(
 
 
 def _score_all(
-    calls: Sequence[Recording], recogniser: Recogniser, pack: Pack, run: RunFolder, jobs: int, output: _Output
+    calls: Sequence[Recording],
+    recogniser: Recogniser,
+    pack: Pack,
+    run: RunFolder,
+    jobs: int,
+    output: _Output,
+    unusable: Sequence[Failure],
 ) -> list[int]:
-    """Score, show each call in the order of the inputs, write the tables. Returns the exit codes met."""
+    """Score, show each call in the order of the inputs, write the tables. Returns the exit codes met.
+
+    unusable  inputs that are no call, for the table of failures
+    """
     from rich.console import Console
 
     from analyzer.export import write_tables
@@ -382,8 +395,9 @@ def _score_all(
     order = _InOrder(call.call_id for call in calls)
     failures: dict[str, Failure] = {}
     again: Counter[str] = Counter()
-    scoring = score_recordings(calls, recogniser, pack, run, jobs=jobs, on_audio=meter.listened)
-    with closing(scoring), RunProgress(meter, Console(stderr=True)) as progress:
+    progress = RunProgress(meter, Console(stderr=True))
+    scoring = score_recordings(calls, recogniser, pack, run, jobs=jobs, on_audio=progress.listened)
+    with closing(scoring), progress:
         for outcome in scoring:
             if isinstance(outcome, Failure):
                 failures[outcome.call_id] = outcome
@@ -401,8 +415,8 @@ def _score_all(
         _note(f"{count} calls scored again: {why}")
     scored = [call.call_id for call in calls if call.call_id not in failures]
     reports = (json.loads(run.report_text(call_id)) for call_id in scored)
-    write_tables(reports, {rule.id: rule.title for rule in pack.rules}, run.path, failures.values())
-    output.failed = len(failures)
+    write_tables(reports, {rule.id: rule.title for rule in pack.rules}, run.path, [*unusable, *failures.values()])
+    output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
 
 
@@ -441,10 +455,10 @@ class _Output:
             if self._fail_below is not None and score < self._fail_below:
                 self.codes.append(BELOW_MARK)
         if self._format is Format.JSONL:
-            typer.echo(text.rstrip("\n"))
+            typer.echo(_utf8(text))
         elif self._format is Format.JSON:
             typer.echo("," if self._verdicts.total() else "[")
-            typer.echo(text.rstrip("\n"), nl=False)
+            typer.echo(_utf8(text), nl=False)
         elif not self._quiet:
             self._print_scorecard(report)
         self._verdicts[report["verdict"]] += 1
@@ -470,6 +484,11 @@ class _Output:
 
         mean = sum(self._scores) / len(self._scores) if self._scores else None
         print_summary(self._verdicts, mean, self.failed, folder, Console())
+
+
+def _utf8(report: str) -> bytes:
+    """A report's line, in UTF-8 whatever the locale; half a surrogate pair becomes its JSON escape."""
+    return report.rstrip("\n").encode("utf-8", "backslashreplace")
 
 
 def _titles(pack: Pack) -> Titles:
@@ -510,7 +529,8 @@ def _model_for(asked: str | None, calls: Sequence[Recording]) -> str:
     )
 
 
-def _recogniser(name: str, device: Device, jobs: int, *, offline: bool) -> WhisperRecogniser:
+def _recogniser(name: str, device: Device, jobs: int | None, *, offline: bool) -> WhisperRecogniser:
+    """jobs: batches decoded at once; None leaves it to the engine, which knows the device"""
     from analyzer.asr import WhisperRecogniser
 
     return WhisperRecogniser(_resolve(name, offline=offline), device=device, workers=jobs)

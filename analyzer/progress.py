@@ -91,6 +91,7 @@ class RunProgress:
         self._console = console
         self._live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
         self._next_log = meter.clock() + LOG_EVERY_S
+        self._logging = threading.Lock()
 
     def __enter__(self) -> RunProgress:
         if self._console.is_terminal:
@@ -100,19 +101,28 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def listened(self, ms: int) -> None:
+        """See ``Meter.listened``; a log gets its line if it is time."""
+        self._meter.listened(ms)
+        self._log()
+
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Room to print something else: the moving line steps aside. A log gets its line first, if it is time."""
-        self._log()
+        """Room to print something else: the moving line steps aside."""
         self._live.stop()
         yield
         if self._console.is_terminal:
             self._live.start()
 
     def _log(self) -> None:
-        if not self._console.is_terminal and self._meter.clock() >= self._next_log:
-            self._next_log = self._meter.clock() + LOG_EVERY_S
-            self._console.print(describe(self._meter), soft_wrap=True)
+        if self._console.is_terminal:
+            return
+        with self._logging:
+            now = self._meter.clock()
+            if now < self._next_log:
+                return
+            self._next_log = now + LOG_EVERY_S
+        self._console.print(describe(self._meter), soft_wrap=True, highlight=False)
 
     def _line(self) -> Table:
         line = Table.grid(padding=(0, 1))

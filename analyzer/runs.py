@@ -50,7 +50,7 @@ _BUG_EXIT_CODE = InputError.exit_code  # an unexpected exception over one call: 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that could not be scored.
+    """A call that could not be scored; without a call id, an input that is no call.
 
     kind       the class of the error: ``InputError``, or any other name for a bug of ours
     message    what went wrong, where, and the cure; never spoken words
@@ -153,7 +153,7 @@ class RunFolder:
 
     def record(self, call_id: str, input_digest: str, report: str) -> None:
         """Make ``report`` this call's result. On return it is on disk and in the journal."""
-        content = report.encode("utf-8")
+        content = report.encode("utf-8", "backslashreplace")  # of half a surrogate pair: a JSON escape
         final = self._report_path(call_id)
         entry = {
             "call_id": call_id,
@@ -181,6 +181,13 @@ class RunFolder:
             self._report_path(call_id).unlink(missing_ok=True)
         self._done.pop(call_id, None)
         self._failures[call_id] = failure
+        return failure
+
+    def record_fault(self, error: AnalyzerError) -> Failure:
+        """Note something wrong with the inputs that belongs to no call (a manifest row, a missing file)."""
+        failure = Failure("", type(error).__name__, describe(error), error.exit_code)
+        with _disk(self.path):
+            self._append("fault", kind=failure.kind, message=failure.message)
         return failure
 
     def close(self, state: str) -> None:

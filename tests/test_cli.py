@@ -86,7 +86,7 @@ def day(tmp_path: Path) -> Path:
 
 def transcript(path: Path, text: str = "您好，云岭银行", **fields: Any) -> Path:
     turn = {"role": "agent", "start_ms": 0, "end_ms": 3_000, "text": text}
-    path.write_text(json.dumps({"turns": [turn], **fields}, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps({"turns": [turn], **fields}), encoding="utf-8")
     return path
 
 
@@ -247,6 +247,33 @@ def test_a_failed_call_has_its_own_sheet_and_no_row(
     book.close()
     assert call_id == "c1"
     assert "c1.wav" in why
+
+
+def test_inputs_that_are_no_call_stand_in_journal_and_table(
+    run: Run, fake: FakeRecogniser, pack: Path, day: Path, tmp_path: Path
+) -> None:
+    (day / "manifest.csv").write_text("path,call_id\nc1.wav,one\n,two\n", encoding="utf-8")
+    result = run("score", "day", "missing.wav", "--model", "x", "--pack", pack, "--run", "out", "-q")
+    assert result.code == 3
+    assert "无法处理 2" in result.out
+    journal = (tmp_path / "out" / "journal.jsonl").read_text(encoding="utf-8")
+    assert "manifest.csv:3" in journal
+    assert "missing.wav" in journal
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "gbk", "ascii"])
+def test_reports_are_utf8_whatever_the_locale_and_scorecards_never_stop_at_a_letter(
+    pack: Path, tmp_path: Path, encoding: str
+) -> None:
+    path = transcript(tmp_path / "a.json", "这不关我的事")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+
+    def check(*options: str) -> bytes:
+        command = [sys.executable, "-m", "analyzer", "check", str(path), "--pack", str(pack), *options]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout
+
+    assert json.loads(check("--format", "jsonl").decode("utf-8"))["turns"][0]["text"] == "这不关我的事"
+    assert "banned_phrase" in check().decode(encoding)
 
 
 def test_the_direction_of_the_option_serves_calls_whose_manifest_gives_none(

@@ -164,6 +164,21 @@ def test_a_failure_is_remembered_with_its_error_until_the_call_succeeds(tmp_path
         assert [one.call_id for one in run.failures()] == ["b"]
 
 
+def test_a_fault_of_the_inputs_stands_in_the_journal(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, SETTINGS) as run:
+        assert run.record_fault(InputError("day.csv:3: names no recording; give path")).call_id == ""
+    with RunFolder(tmp_path, SETTINGS) as run:
+        assert run.failures() == []
+    assert "day.csv:3" in (tmp_path / runs.JOURNAL).read_text()
+
+
+def test_half_a_surrogate_pair_in_a_report_is_written_as_its_json_escape(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, SETTINGS) as run:
+        run.record("a", "sha256:1", json.dumps({"call_id": "a\ud800"}, ensure_ascii=False))
+        assert run.why_score("a", "sha256:1") is None
+        assert json.loads(run.report_text("a")) == {"call_id": "a\ud800"}
+
+
 def test_run_json_holds_clock_host_and_settings_and_reports_do_not(tmp_path: Path) -> None:
     with RunFolder(tmp_path, SETTINGS, inputs=["/srv/recordings"]) as run:
         run.record("a", "sha256:1", report_of("a"))
