@@ -15,7 +15,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyzer.errors import ConfigError
-from analyzer.rules import Fault, Pack, Profile, Rule, RuleFaults, Status, Weight, WordList, Words, did_you_mean, parse_rule
+from analyzer.rules import (
+    Fault,
+    Pack,
+    Profile,
+    Rule,
+    RuleFaults,
+    Status,
+    Weight,
+    WordList,
+    Words,
+    did_you_mean,
+    parse_rule,
+)
 from analyzer.rules.pack import DEFAULT_POINTS, PASS_MARK
 from analyzer.rules.patterns import PatternError, Sequence, parse
 from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, read_phrase
@@ -55,7 +67,9 @@ def _folder(name_or_path: str | Path) -> Path:
         return found
     folder = Path(name_or_path)
     if not (folder / "pack.yaml").is_file():
-        raise ConfigError(f"{folder}: no pack here (no pack.yaml); give {STANDARD!r} or a folder laid out like lexicons/")
+        raise ConfigError(
+            f"{folder}: no pack here (no pack.yaml); give {STANDARD!r} or a folder laid out like lexicons/"
+        )
     return folder
 
 
@@ -115,8 +129,8 @@ class _Loader:
 
     def _yaml(self, path: Path) -> _File:
         """A file's fields; faults of the notation itself are noted and leave it empty."""
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+        from ruamel.yaml import YAML  # noqa: PLC0415
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
 
         name = self._path(path)
         try:
@@ -222,7 +236,9 @@ class _Loader:
             if header.get("name", path.stem) != path.stem:
                 self.faults.append(f"{name}:1: name {header['name']!r} differs from the file's, {path.stem!r}")
             phrases = tuple(self._list_phrases(name, path.name, rows, slots))
-            yield WordList(path.stem, header.get("title", ""), header.get("source", ""), header.get("licence", ""), phrases)
+            yield WordList(
+                path.stem, header.get("title", ""), header.get("source", ""), header.get("licence", ""), phrases
+            )
 
     def _list_phrases(
         self, name: str, file_name: str, rows: list[tuple[int, dict[str, str]]], slots: Mapping[str, Sequence]
@@ -407,7 +423,7 @@ def _weight(spec: WeightSpec, rule: Rule) -> Weight:
 
 def rule_schema() -> dict[str, Any]:
     """JSON Schema of a rule file, by kind."""
-    from analyzer.rules import KINDS
+    from analyzer.rules import KINDS  # noqa: PLC0415
 
     kinds: Mapping[str, type[RuleSpec]] = KINDS
     return {"oneOf": [spec.model_json_schema(by_alias=True) for spec in kinds.values()]}

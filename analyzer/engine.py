@@ -20,7 +20,6 @@ from operator import attrgetter
 from typing import Any
 
 from analyzer.rules import Call, Finding, Judgement, Pack, Pattern, Phrase, PhraseSet, Rule, Said, Status, Truth
-from analyzer.rules.checks import Watch
 from analyzer.rules.said import Stretch, stretches_of
 from analyzer.types import Direction, Role, Span, Utterance
 
@@ -161,9 +160,7 @@ class CallAnalyzer:
         said = Said(role, [Stretch(Utterance(role, span, text), 0, len(text), span)])
         return [finding for watch in self._watches.values() for finding in watch.glimpse(said)]
 
-    def finish(
-        self, end_ms: int, *, truncated: bool = False, metadata: Mapping[str, Any] | None = None
-    ) -> CallResult:
+    def finish(self, end_ms: int, *, truncated: bool = False, metadata: Mapping[str, Any] | None = None) -> CallResult:
         """The call is over: everything still open is settled. ``metadata`` adds what only the end tells."""
         if self._is_finished:
             raise ValueError("the call is finished already")

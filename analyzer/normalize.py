@@ -143,7 +143,7 @@ def _noise_positions(raw: str) -> frozenset[int]:
 
 @lru_cache(maxsize=1)
 def _opencc() -> Any:
-    from opencc import OpenCC
+    from opencc import OpenCC  # noqa: PLC0415
 
     # tw2s: one character to one character, and 著→着 right; tw2sp would rewrite words and change lengths
     return OpenCC("tw2s")
@@ -155,7 +155,8 @@ def _opencc() -> Any:
 def word_edges(folded: Folded) -> frozenset[int]:
     """Positions in ``folded.text`` where a word starts or ends (jieba), clause edges included.
 
-    Dictionary words only: a guessed word (the HMM's 好云岭 in 您好云岭银行) would hide a phrase, a known one (申请) rightly does.
+    Dictionary words only: a guessed word (the HMM's 好云岭 in 您好云岭银行) would hide a phrase; a known one (申请)
+    rightly does.
     """
     edges = {0, len(folded.text)}
     starts = [i for i, strength in enumerate(folded.breaks) if strength]
@@ -179,10 +180,10 @@ def _edges_inside(word: str) -> Iterator[int]:
 
 @lru_cache(maxsize=1)
 def _jieba() -> Any:
-    import logging
+    import logging  # noqa: PLC0415
 
-    import jieba
-    from platformdirs import user_cache_dir
+    import jieba  # noqa: PLC0415
+    from platformdirs import user_cache_dir  # noqa: PLC0415
 
     jieba.setLogLevel(logging.WARNING)
     words = jieba.Tokenizer()
@@ -226,15 +227,13 @@ def sounds(text: str, limit: int = 32) -> list[str]:
 @lru_cache(maxsize=1)
 def _readings() -> dict[str, str]:
     """Character to the codes of its toneless readings, the commonest first."""
-    from pypinyin.constants import PINYIN_DICT
+    from pypinyin.constants import PINYIN_DICT  # noqa: PLC0415
 
     codes: dict[str, str] = {}
     table = {}
     for point, pinyin in PINYIN_DICT.items():
         syllables = dict.fromkeys(_toneless(reading) for reading in pinyin.split(","))
-        table[chr(point)] = "".join(
-            codes.setdefault(s, chr(_FIRST_SYLLABLE_CODE + len(codes))) for s in syllables
-        )
+        table[chr(point)] = "".join(codes.setdefault(s, chr(_FIRST_SYLLABLE_CODE + len(codes))) for s in syllables)
     return table
 
 
@@ -327,6 +326,6 @@ def _is_digitwise(text: str, found: re.Match[str], number: str) -> bool:
 def _value_syllables(number: str) -> int:
     if len(number) > _LONGEST_VALUE:
         return len(number)
-    import cn2an
+    import cn2an  # noqa: PLC0415
 
     return len(cn2an.an2cn(number, "low")) if number else 1

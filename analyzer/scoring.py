@@ -34,8 +34,8 @@ def score_call(judgements: Mapping[str, Judgement], pack: Pack) -> Scorecard:
     """score = 100 · Σ earned ÷ Σ max over stable rules judged pass or violation, plus bonus, clamped to 0..100.
 
     Earned is max for a pass, half for a violation at level partial, else max less deductions, at least 0. A violated
-    veto rule makes it 0. The verdict is fail below the pass mark or at a veto; else review where a veto or critical rule
-    is unsure, where unsure rules hold more than a fifth of all points, or where nothing was judged; else pass.
+    veto rule makes it 0. The verdict is fail below the pass mark or at a veto; else review where a veto or critical
+    rule is unsure, where unsure rules hold more than a fifth of all points, or where nothing was judged; else pass.
     """
     profile = pack.profile
     scores = {rule.id: _rule_score(rule, judgements[rule.id], pack) for rule in pack.rules}

@@ -34,7 +34,8 @@ _ROLES = {
 }  # fmt: skip
 _CHANNELS = (Role.AGENT, Role.CUSTOMER)  # by channel number, where both occur
 _CALL_KEYS = (
-    "call_id", "direction", "duration_ms", "metadata", "turns", "activity", "truncated", "recording_offset_ms", "schema",
+    "schema", "call_id", "direction", "duration_ms", "metadata", "turns", "activity", "truncated",
+    "recording_offset_ms",
 )  # fmt: skip
 _REPORT_SCHEMA = "analyzer.report/"
 
@@ -55,7 +56,8 @@ def read_transcripts(*sources: str | Path) -> Iterator[Transcript | InputError]:
                 yield call
             elif call.call_id in seen:
                 yield InputError(
-                    f"{place}: call_id {call.call_id!r} was used by {seen[call.call_id]} already; give each call its own"
+                    f"{place}: call_id {call.call_id!r} was used by {seen[call.call_id]} already; "
+                    "give each call its own"
                 )
             else:
                 seen[call.call_id] = place
@@ -234,7 +236,9 @@ def _direction(given: Any) -> Direction:
 def _role(given: Any, place: str) -> Role:
     role = _ROLES.get(given.strip().lower()) if isinstance(given, str) else None
     if role is None:
-        raise InputError(f"{place} is {given!r}; it is agent, customer, system or unknown{did_you_mean(str(given), _ROLES)}")
+        raise InputError(
+            f"{place} is {given!r}; it is agent, customer, system or unknown{did_you_mean(str(given), _ROLES)}"
+        )
     return role
 
 
@@ -242,7 +246,9 @@ def _activity(given: Any, place: str) -> dict[Role, tuple[Span, ...]] | None:
     if given is None:
         return None
     return {
-        _role(role, place): tuple(_pair(p, f"{place}.{role}[{i}]") for i, p in enumerate(_list(pairs, f"{place}.{role}")))
+        _role(role, place): tuple(
+            _pair(p, f"{place}.{role}[{i}]") for i, p in enumerate(_list(pairs, f"{place}.{role}"))
+        )
         for role, pairs in _mapping(given, place).items()
     }
 
@@ -308,7 +314,9 @@ def _character_times(text: str, words: Sequence[tuple[str, int, int]]) -> tuple[
 def _whisper(fields: Any, name: str) -> Transcript:
     """faster-whisper and WhisperX: seconds, words with a leading space, speakers if diarised."""
     segments = fields if isinstance(fields, list) else fields["segments"]
-    return _transcript_of([_whisper_segment(s, f"segments[{i}]") for i, s in enumerate(_list(segments, "segments"))], name)
+    return _transcript_of(
+        [_whisper_segment(s, f"segments[{i}]") for i, s in enumerate(_list(segments, "segments"))], name
+    )
 
 
 def _whisper_segment(fields: Any, place: str) -> _Sentence:
@@ -397,7 +405,7 @@ def _dashscope(fields: Mapping[str, Any], name: str) -> Transcript:
 
 
 def _tencent(fields: Mapping[str, Any], name: str) -> Transcript:
-    """Tencent: ``ResultDetail``; word times count from the sentence's start; SpeakerId is the channel on stereo files."""
+    """Tencent: ``ResultDetail``; words are timed from the sentence's start; on stereo SpeakerId is the channel."""
     details = _list(_tencent_data(fields)["ResultDetail"], "ResultDetail")
     sentences = [
         _Sentence(
@@ -563,7 +571,9 @@ def _notation_line(line: str, number: int) -> re.Match[str]:
     return found
 
 
-def _timed(lines: Sequence[tuple[int, re.Match[str]]]) -> tuple[tuple[Utterance, ...], tuple[tuple[int, int, int], ...]]:
+def _timed(
+    lines: Sequence[tuple[int, re.Match[str]]],
+) -> tuple[tuple[Utterance, ...], tuple[tuple[int, int, int], ...]]:
     utterances: list[Utterance] = []
     marks: list[tuple[int, int, int]] = []
     reached = 0
@@ -606,7 +616,10 @@ def _with_header(utterances: Sequence[Utterance], header: Mapping[str, str], nam
         {key.removeprefix("metadata."): value for key, value in header.items() if key.startswith("metadata.")}
     )
     others = [key for key in header if "." not in key and key not in ("call_id", "direction", "duration", "truncated")]
-    warnings = [*(f"metadata: no rule of ours knows {key!r}" for key in unknown), *(_unknown_key(k, ()) for k in others)]
+    warnings = [
+        *(f"metadata: no rule of ours knows {key!r}" for key in unknown),
+        *(_unknown_key(k, ()) for k in others),
+    ]
     end = max((utterance.span.end_ms for utterance in utterances), default=0)
     return Transcript(
         call_id=header.get("call_id") or name,
@@ -628,7 +641,9 @@ def _call_text(text: str, name: str) -> _Calls:
 _CUE = re.compile(r"(?P<start>(?:\d+:)?\d{1,3}:\d{2}[.,]\d{1,3})\s*-->\s*(?P<end>(?:\d+:)?\d{1,3}:\d{2}[.,]\d{1,3})")
 _VOICE = re.compile(r"<v(?:\.[^ >]*)?\s+(?P<role>[^>]+)>")
 _TAG = re.compile(r"</?[a-z][^>]*>|\{\\[^}]*\}")
-_SPEAKER = re.compile(r"\s*[\[【(（]?(?P<role>[^\s:：\[\]【】()（）]{1,12})[\]】)）]?\s*[:：]\s*(?P<text>.*)", re.DOTALL)
+_SPEAKER = re.compile(
+    r"\s*[\[【(（]?(?P<role>[^\s:：\[\]【】()（）]{1,12})[\]】)）]?\s*[:：]\s*(?P<text>.*)", re.DOTALL
+)
 
 
 def _subtitles(text: str, name: str) -> _Calls:

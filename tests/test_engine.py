@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,20 @@ def judge(utterances: Sequence[Utterance], end_ms: int = 60_000, **facts: Any) -
 # --- parity -----------------------------------------------------------------------------------------------------------
 
 AGENT_LINES = (
-    "您好，云岭银行，工号3017，请问有什么可以帮您？", "喂，不归我管。", "这个不清楚。", "我帮您核实一下", "请您大声一点好吗",
-    "大声点", "您客户说不关我的事是吗", "您的号码是13812345678对吗", "感谢您的来电，祝您生活愉快，再见", "嗯", "好的好的",
-    "我没办法", "不关我的事",
-)  # fmt: skip
+    "您好，云岭银行，工号3017，请问有什么可以帮您？",
+    "喂，不归我管。",
+    "这个不清楚。",
+    "我帮您核实一下",
+    "请您大声一点好吗",
+    "大声点",
+    "您客户说不关我的事是吗",
+    "您的号码是13812345678对吗",
+    "感谢您的来电，祝您生活愉快，再见",
+    "嗯",
+    "好的好的",
+    "我没办法",
+    "不关我的事",
+)
 CUSTOMER_LINES = ("我想查一下余额", "嗯", "好的", "不关我的事", "那怎么办啊你们到底管不管", "谢谢再见")
 
 
@@ -94,13 +105,11 @@ def split(utterance: Utterance, cuts: Sequence[int]) -> list[Utterance]:
             utterance.confidence,
             times[a:b],
         )
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     ]
 
 
-def live(
-    pieces: Sequence[Utterance], schedule: random.Random, analyzer: Callable[..., CallAnalyzer]
-) -> CallResult:
+def live(pieces: Sequence[Utterance], schedule: random.Random, analyzer: Callable[..., CallAnalyzer]) -> CallResult:
     """Feed pieces in any order; settle each side late, early and in between; let the clock run wild."""
     call = analyzer(pack(), direction=Direction.INBOUND)
     waiting = list(pieces)
@@ -159,10 +168,20 @@ class LateTruth(CallAnalyzer):
 
 @pytest.mark.parametrize("mutant", [ClockedAnalyzer, LateTruth])
 def test_an_engine_whose_verdicts_use_the_clock_is_caught(mutant: Callable[..., CallAnalyzer]) -> None:
-    utterances = [timed(AGENT, 1000, "这个不清楚"), timed(AGENT, 4000, "我帮您核实一下"), timed(CUSTOMER, 2600, "那怎么办")]
-    with pytest.raises(AssertionError):
-        for seed in range(200):
-            assert_parity(utterances, seed, [2], mutant)
+    utterances = [
+        timed(AGENT, 1000, "这个不清楚"),
+        timed(AGENT, 4000, "我帮您核实一下"),
+        timed(CUSTOMER, 2600, "那怎么办"),
+    ]
+    assert not all(keeps_parity(utterances, seed, mutant) for seed in range(200))
+
+
+def keeps_parity(utterances: Sequence[Utterance], seed: int, analyzer: Callable[..., CallAnalyzer]) -> bool:
+    try:
+        assert_parity(utterances, seed, [2], analyzer)
+    except AssertionError:
+        return False
+    return True
 
 
 # --- utterances and turns ---------------------------------------------------------------------------------------------
@@ -198,7 +217,12 @@ def test_a_turn_of_talk_ends_when_the_other_says_more_than_back_channel() -> Non
 
 
 def test_system_and_unknown_speech_takes_no_turn() -> None:
-    spoken = said(timed(Role.SYSTEM, 0, "欢迎致电"), timed(AGENT, 4000, "您好"), timed(UNKNOWN, 6000, "我要查"), timed(AGENT, 9000, "好"))
+    spoken = said(
+        timed(Role.SYSTEM, 0, "欢迎致电"),
+        timed(AGENT, 4000, "您好"),
+        timed(UNKNOWN, 6000, "我要查"),
+        timed(AGENT, 9000, "好"),
+    )
     assert [turn for *_, turn in spoken] == [None, 0, None, 0]
 
 

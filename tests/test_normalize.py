@@ -70,7 +70,13 @@ def test_the_operators_of_a_pattern_survive_folding() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "position", "is_edge"),
-    [("我要申请假期", 3, False), ("感谢您的来电", 2, True), ("您好云岭银行", 2, True), ("喂养宝宝", 1, False), ("请，假", 1, True)],
+    [
+        ("我要申请假期", 3, False),
+        ("感谢您的来电", 2, True),
+        ("您好云岭银行", 2, True),
+        ("喂养宝宝", 1, False),
+        ("请，假", 1, True),
+    ],
 )
 def test_words_of_the_dictionary_have_edges_and_guessed_ones_do_not(raw: str, position: int, is_edge: bool) -> None:
     assert (position in word_edges(fold(raw))) is is_edge

@@ -52,7 +52,9 @@ def test_a_finding_points_at_raw_words() -> None:
     for entry in report()["rules"]:
         for finding in entry["findings"]:
             if finding["quote"] is not None:
-                words = "".join(report()["turns"][s["turn"]]["text"][s["char_start"] : s["char_end"]] for s in finding["spans"])
+                words = "".join(
+                    report()["turns"][s["turn"]]["text"][s["char_start"] : s["char_end"]] for s in finding["spans"]
+                )
                 assert words == finding["quote"]
     findings = rule_entry(report(), "banned_phrase")["findings"]
     assert [(f["turn"], f["quote"], f["start_ms"], f["end_ms"], f["match"], f["confidence"]) for f in findings] == [
@@ -130,7 +132,15 @@ def test_judging_a_report_again_gives_the_same_bytes() -> None:
         warnings=("channels look swapped",),
         utterances=(
             *transcript.utterances,
-            Utterance(Role.UNKNOWN, Span(15_000, 15_500), "好的", 0.5, (Span(15_000, 15_250), Span(15_250, 15_500)), True, -31.5),
+            Utterance(
+                Role.UNKNOWN,
+                Span(15_000, 15_500),
+                "好的",
+                0.5,
+                (Span(15_000, 15_250), Span(15_250, 15_500)),
+                True,
+                -31.5,
+            ),
         ),
     )
     once = dump(analyze(rich, pack()))
@@ -159,6 +169,28 @@ def test_a_report_is_one_line_of_json_with_plain_characters() -> None:
     assert "\n" not in line
     assert "雲嶺銀行" in line
     assert json.loads(line) == report()
+
+
+SCHEMAS = Path(__file__).parent.parent / "docs" / "schemas"
+
+
+@pytest.mark.parametrize("name", ["report", "transcript"])
+def test_reports_follow_the_published_schemas(name: str) -> None:
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    rich = replace(
+        read_call_text(CALL, "c1").transcript,
+        activity={Role.AGENT: (Span(0, 900),)},
+        recogniser={"name": "demo"},
+        metadata={"hung_up_by": "customer"},
+    )
+    empty = Transcript("x", (), Direction.INBOUND, 5000)
+    for call in (rich, empty):
+        assert list(validator.iter_errors(json.loads(dump(analyze(call, pack()))))) == []
+    assert list(validator.iter_errors({"turns": [{"role": "agent"}]}))
 
 
 def test_an_unknown_rule_has_no_entry() -> None:

@@ -275,13 +275,22 @@ def speech(role: str, cpm: int, lines: int = 6, start: int = 0) -> str:
     ms = 600_000 // cpm
     at = [start + i * (ms + 8000) for i in range(lines)]
     return "\n".join(
-        f"{s // 60000:02}:{s % 60000 / 1000:06.3f}-{(s + ms) // 60000:02}:{(s + ms) % 60000 / 1000:06.3f} {role}: {TEN}" for s in at
+        f"{s // 60000:02}:{s % 60000 / 1000:06.3f}-{(s + ms) // 60000:02}:{(s + ms) % 60000 / 1000:06.3f} {role}: {TEN}"
+        for s in at
     )
 
 
 @pytest.mark.parametrize(
     ("agent", "customer", "outcome"),
-    [(120, 200, "pass"), (144, 250, "pass"), (150, 250, "violation"), (90, 200, "violation"), (200, 200, "pass"), (200, 240, "pass"), (200, 300, "violation")],
+    [
+        (120, 200, "pass"),
+        (144, 250, "pass"),
+        (150, 250, "violation"),
+        (90, 200, "violation"),
+        (200, 200, "pass"),
+        (200, 240, "pass"),
+        (200, 300, "violation"),
+    ],
 )
 def test_a_rate_is_violated_only_outside_both_bands(agent: int, customer: int, outcome: str) -> None:
     call = f"{speech('坐席', agent)}\n{speech('客户', customer, 8, 4000)}"

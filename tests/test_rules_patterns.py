@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from analyzer.rules import Pattern, PatternError, PhraseSet, RuleFaults, Said
@@ -81,13 +83,17 @@ def test_a_pattern_finds_what_it_says(pattern: str, text: str, found: list[str])
     ],
 )
 def test_a_pattern_that_makes_no_sense_says_why(pattern: str, problem: str) -> None:
-    with pytest.raises(PatternError, match="(?s).*") as error:
+    with pytest.raises(PatternError, match=re.escape(problem)):
         Pattern(pattern, SLOTS)
-    assert problem in str(error.value)
 
 
 def test_every_match_contains_one_of_the_keys() -> None:
-    for source, text in (("(跟|和)我无关", "和我无关"), ("[你您]说话", "您说话"), ("不?关我的事", "关我的事"), ("工号{数字}", "工号12")):
+    for source, text in (
+        ("(跟|和)我无关", "和我无关"),
+        ("[你您]说话", "您说话"),
+        ("不?关我的事", "关我的事"),
+        ("工号{数字}", "工号12"),
+    ):
         keys = Pattern(source).keys
         assert keys is not None
         assert any(key in text for key in keys)
@@ -145,7 +151,10 @@ def test_a_hit_is_as_sure_as_its_least_sure_words() -> None:
     spoken = Said(Role.AGENT, [Stretch(part, 0, 2, part.span) for part in parts])
     hit = PhraseSet([read_phrase({"phrase": "不归我管"}, {})]).find(spoken)[0]
     assert hit.confidence == 0.4
-    assert [(place.utterance, place.char_start, place.char_end) for place in hit.places] == [(parts[0], 0, 2), (parts[1], 0, 2)]
+    assert [(place.utterance, place.char_start, place.char_end) for place in hit.places] == [
+        (parts[0], 0, 2),
+        (parts[1], 0, 2),
+    ]
     assert hit.quote == "不归我管"
     assert hit.span == Span(0, 900)
 

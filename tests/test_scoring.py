@@ -27,7 +27,9 @@ def hit(severity: Severity) -> Finding:
     return Finding("banned_phrase", severity, Span(0, 1), Match.EXACT, "…")
 
 
-def score(truths: dict[str, Truth | Judgement], weights: dict[str, Weight] | None = None) -> tuple[float | None, Verdict]:
+def score(
+    truths: dict[str, Truth | Judgement], weights: dict[str, Weight] | None = None
+) -> tuple[float | None, Verdict]:
     weights = {**pack().profile.weights, **(weights or {})}
     weighed = replace(pack(), profile=replace(pack().profile, weights=weights))
     judgements = {rule.id: truths.get(rule.id, MET) for rule in weighed.rules}

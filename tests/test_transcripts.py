@@ -194,7 +194,8 @@ WHISPER = {
     ]
 }  # fmt: skip
 FUNASR = [{"key": "c9", "text": "您好 查余额", "sentence_info": [
-    {"text": "您好。", "start": 800, "end": 1800, "spk": 0}, {"text": "查余额。", "start": 3000, "end": 4000, "spk": 1}]}]  # fmt: skip
+    {"text": "您好。", "start": 800, "end": 1800, "spk": 0},
+    {"text": "查余额。", "start": 3000, "end": 4000, "spk": 1}]}]  # fmt: skip
 FUNASR_WHOLE = [{"key": "c9", "text": "您好,abc", "timestamp": [[0, 200], [200, 400], [500, 900]]}]
 ALIBABA = {"Result": {"Sentences": [
     {"BeginTime": 800, "EndTime": 1800, "ChannelId": 0, "Text": "您好。"},
@@ -213,7 +214,14 @@ SRT = "1\n00:00:00,800 --> 00:00:01,800\n坐席: 您好。\n\n2\n00:00:03,000 --
 
 @pytest.mark.parametrize(
     ("written", "roles"),
-    [(WHISPER, (A, U)), (WHISPER["segments"], (A, U)), (FUNASR, (U, U)), (ALIBABA, (A, C)), (DASHSCOPE, (A, C)), (TENCENT, (A, C))],
+    [
+        (WHISPER, (A, U)),
+        (WHISPER["segments"], (A, U)),
+        (FUNASR, (U, U)),
+        (ALIBABA, (A, C)),
+        (DASHSCOPE, (A, C)),
+        (TENCENT, (A, C)),
+    ],
 )
 def test_recognisers_json_is_read(written: Any, roles: Sequence[Role]) -> None:
     transcript = read_call(written, "x")
@@ -246,7 +254,9 @@ def test_one_channel_alone_names_nobody() -> None:
     assert [u.role for u in read_call(mono, "x").utterances] == [U]
 
 
-@pytest.mark.parametrize("broken", [{"segments": [{"start": 1}]}, {"transcripts": [{"sentences": [{"words": 3}]}]}, {"segments": [3]}])
+@pytest.mark.parametrize(
+    "broken", [{"segments": [{"start": 1}]}, {"transcripts": [{"sentences": [{"words": 3}]}]}, {"segments": [3]}]
+)
 def test_a_recognisers_broken_json_is_an_error_not_a_traceback(broken: Any) -> None:
     with pytest.raises(InputError):
         read_call(broken, "x")

@@ -1,4 +1,4 @@
-"""Rules as data: patterns, word lists, and one class per kind of check. Pure: time is an input, nothing is read or slept.
+"""Rules as data: patterns, word lists, and one class per kind of check. Pure: nothing is read, time is an input.
 
 ``parse_rule(fields, words)`` turns a rule file into a ``Rule``; ``Rule.check.watch(call)`` follows one call.
 """

@@ -52,8 +52,8 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The truth of a check at the end of the call, with its evidence. ``level``, ``elements`` and ``measured`` only where
-    the kind of check has them."""
+    """The truth of a check at the end of the call, with its evidence. ``level``, ``elements`` and ``measured`` stand
+    only where the kind of check has them."""
 
     truth: Truth
     findings: tuple[Finding, ...] = ()
@@ -74,7 +74,8 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a rule tells people. ``message`` may hold {quote} {category} {element} {missing} {count} {value} {low} {high}."""
+    """What a rule tells people. ``message`` may hold {quote} {category} {element} {missing} {count} {value} {low}
+    {high}."""
 
     rule: str
     severity: Severity

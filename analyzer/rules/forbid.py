@@ -90,7 +90,9 @@ def _is_quoted(hit: Hit) -> bool:
     raw = hit.said.raw
     for opening, closing in _QUOTES.items():
         before = raw[:start]
-        is_open = before.count(opening) % 2 == 1 if opening == closing else before.rfind(opening) > before.rfind(closing)
+        is_open = (
+            before.count(opening) % 2 == 1 if opening == closing else before.rfind(opening) > before.rfind(closing)
+        )
         if is_open and closing in raw[end:]:
             return True
     return False

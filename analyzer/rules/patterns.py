@@ -34,7 +34,12 @@ _IN_SENTENCE = "(?:[\ue000\ue001]{{0,2}}[^\ue000-\ue004]){{{low},{high}}}"
 _IN_CLAUSE_HAN = r"\p{{Han}}{{{low},{high}}}"
 _LATIN = "[a-z]{{{low},{high}}}"
 _NUMBER = "(?:[\ue000\ue001]{{0,2}}[0-9零〇一二三四五六七八九十百千万亿两幺点]){{{low},{high}}}"
-_BUILT_IN_SLOTS = {"任意": (_IN_SENTENCE, 1, 8), "汉字": (_IN_CLAUSE_HAN, 1, 8), "数字": (_NUMBER, 1, 20), "字母": (_LATIN, 1, 20)}
+_BUILT_IN_SLOTS = {
+    "任意": (_IN_SENTENCE, 1, 8),
+    "汉字": (_IN_CLAUSE_HAN, 1, 8),
+    "数字": (_NUMBER, 1, 20),
+    "字母": (_LATIN, 1, 20),
+}
 _ELLIPSIS = (0, 6)
 _MOST = 100  # longest open stretch; RE2 refuses repetition above 1000 and nested ones grow with it
 
@@ -172,7 +177,7 @@ class Pattern:
 
 
 def _compile(expression: str) -> Any:
-    import re2
+    import re2  # noqa: PLC0415
 
     options = re2.Options()
     options.longest_match = True
@@ -277,7 +282,7 @@ class _Reader:
             low, high = self._bounds(bounds, (low, high))
             return Open(expression.format(low=low, high=high))
         if name not in self.slots:
-            from analyzer.rules.faults import did_you_mean
+            from analyzer.rules.faults import did_you_mean  # noqa: PLC0415
 
             raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*_BUILT_IN_SLOTS, *self.slots])}")
         return Open(_regex(self.slots[name], _GAP))
@@ -393,7 +398,7 @@ def _node_length(node: Node) -> int:
 
 
 def _keys(nodes: Sequence) -> tuple[str, ...] | None:
-    candidates = [tuple([run]) for run in _literal_runs(nodes)]
+    candidates: list[tuple[str, ...]] = [(run,) for run in _literal_runs(nodes)]
     candidates += [keys for keys in map(_node_keys, nodes) if keys]
     return max(candidates, key=lambda keys: (min(map(len, keys)), -len(keys)), default=None)
 

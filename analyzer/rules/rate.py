@@ -17,7 +17,9 @@ from analyzer.types import Role, Span
 
 UNIT = "字/分钟"
 _MINUTE_MS = 60_000
-_READ_BACK = re.compile(r"[0-9零〇一二三四五六七八九幺两]{6,}")  # phone, order and card numbers; a staff number is shorter
+_READ_BACK = re.compile(
+    r"[0-9零〇一二三四五六七八九幺两]{6,}"
+)  # phone, order and card numbers; a staff number is shorter
 
 
 class Denominator(StrEnum):

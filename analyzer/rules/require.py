@@ -61,7 +61,7 @@ class Plan:
 
     elements: tuple[ElementSpec, ...]
     window: Window = WHOLE_CALL
-    passing: Level = Level()  # noqa: RUF009 - frozen
+    passing: Level = Level()
     partial: Level | None = None
     order: bool = False
     within_ms: int | None = None
@@ -164,8 +164,8 @@ class _RequireWatch(Watch):
         return hit.confidence >= self.check.min_confidence and is_by(hit.said, self.check.speaker)
 
     def _choose(self, hits: Sequence[Hit]) -> Hit:
-        """The hit that stands for an element: the first one, of a window at the end of the call the last one; the longest
-        of those that start together."""
+        """The hit that stands for an element: the first one, of a window at the end of the call the last one; the
+        longest of those that start together."""
         at_end = self.plan.window.last_turns is not None or self.plan.window.last_ms is not None
         sign = -1 if at_end else 1
         return min(hits, key=lambda hit: (sign * hit.span.start_ms, sign * hit.start, -hit.end))
@@ -276,4 +276,3 @@ def _in_order(found: Sequence[Sequence[Hit]]) -> bool:
                 return False
             reached = min(later)
     return True
-

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import median
 
 from analyzer.normalize import CLAUSE, SENTENCE, Folded, fold, sound, syllables, word_edges
@@ -136,7 +136,8 @@ class Said:
 
     @cached_property
     def without_fillers(self) -> str | None:
-        """``stripped`` less longer fillers too (那个 …), or None if it has none. For finding keys; nothing leads back."""
+        """``stripped`` less longer fillers too (那个 …), or None if it has none. For finding keys: nothing leads
+        back."""
         text = self.stripped
         for filler in FILLERS:
             text = text.replace(filler, "")
@@ -161,11 +162,7 @@ class Said:
     @cached_property
     def times(self) -> tuple[Span, ...]:
         """A span per character of ``raw``."""
-        return tuple(
-            span
-            for s in self.stretches
-            for span in character_times(s.utterance)[s.char_start : s.char_end]
-        )
+        return tuple(span for s in self.stretches for span in character_times(s.utterance)[s.char_start : s.char_end])
 
     @cached_property
     def syllables(self) -> tuple[int, ...]:
@@ -224,7 +221,7 @@ def character_times(utterance: Utterance) -> tuple[Span, ...]:
         return (utterance.span,) * len(heard)
     start, duration = utterance.span.start_ms, utterance.span.duration_ms
     edges = [start + duration * done // total for done in accumulate(heard, initial=0)]
-    return tuple(Span(begin, end) for begin, end in zip(edges, edges[1:], strict=False))
+    return tuple(Span(begin, end) for begin, end in pairwise(edges))
 
 
 def stretches_of(utterance: Utterance, longest_gap_ms: int) -> list[Stretch]:

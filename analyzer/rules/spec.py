@@ -198,7 +198,9 @@ class WindowSpec(Spec):
 
     @model_validator(mode="after")
     def _one_measure(self) -> WindowSpec:
-        measures = {name.partition("_")[2] if name.startswith(("from", "to")) else name for name in self.model_fields_set}
+        measures = {
+            name.partition("_")[2] if name.startswith(("from", "to")) else name for name in self.model_fields_set
+        }
         if len(measures) > 1:
             raise ValueError(f"a window has one measure, this one mixes {', '.join(sorted(self.model_fields_set))}")
         return self
@@ -244,7 +246,9 @@ class ConditionSpec(Spec):
 
     def build(self, builder: Builder, place: Place) -> Condition:
         if self.metadata is not None:
-            return MetadataIs({key: value if isinstance(value, list) else [value] for key, value in self.metadata.items()})
+            return MetadataIs(
+                {key: value if isinstance(value, list) else [value] for key, value in self.metadata.items()}
+            )
         if self.said is not None:
             return self.said.build(builder, (*place, "said"))
         name = next(iter(self.model_fields_set))
@@ -337,7 +341,11 @@ class ExemptionSpec(Spec):
 
     def build(self, builder: Builder, place: Place) -> Exemption:
         said = [
-            *(phrase for words in builder.lists(self.utterance_in, (*place, "utterance_in")) for phrase in words.phrases),
+            *(
+                phrase
+                for words in builder.lists(self.utterance_in, (*place, "utterance_in"))
+                for phrase in words.phrases
+            ),
             *builder.inline(self.utterance, (*place, "utterance")),
         ]
         if self.next_within_ms is not None and not said:
@@ -456,7 +464,8 @@ class RequireSpec(RuleSpec):
 
     def build_check(self, builder: Builder) -> Require:
         plans: dict[Direction | None, Plan] = {
-            Direction(name): self._plan(plan, builder, ("by_direction", name)) for name, plan in self.by_direction.items()
+            Direction(name): self._plan(plan, builder, ("by_direction", name))
+            for name, plan in self.by_direction.items()
         }
         if not plans:
             plans[None] = self._plan(PlanSpec(), builder, ())
