@@ -29,18 +29,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 
 from analyzer.asr import WhisperRecogniser, Window
-from analyzer.asr.engine import Task
+from analyzer.asr.engine import COMMON_TEXT, Task
 from analyzer.asr.windows import one_by_one
 from analyzer.audio import decode, find_recordings
 from analyzer.models import ModelFolder, open_folder, resolve
 from analyzer.types import Role
 from analyzer.vad import CallDetector, Segment
+from tests.random_whisper import TINY, build
 
 TOKENS_PER_SECOND = 4.5  # of speech, on the telephone
 CLAIMABLE = 0.01  # CERs that differ by more make a ratio meaningless
@@ -123,8 +125,6 @@ def float_samples(samples: Samples) -> NDArray[np.float32]:
 
 
 def trained_paths(model: ModelFolder, calls: Sequence[Call], beam: int, cores: int) -> list[Way]:
-    from faster_whisper import BatchedInferencePipeline, WhisperModel
-
     ours = WhisperRecogniser(model, device="cpu", beam_size=beam, workers=cores, threads=1)
     calibrated = ours.info["window"] != "30s"
     whisper = WhisperModel(str(model.path), device="cpu", compute_type="int8", cpu_threads=cores)
@@ -163,17 +163,14 @@ def trained_paths(model: ModelFolder, calls: Sequence[Call], beam: int, cores: i
 
 
 def random_paths(folder: Path, calls: Sequence[Call], beam: int, cores: int) -> list[Way]:
-    from faster_whisper import BatchedInferencePipeline, WhisperModel
-
     ours = WhisperRecogniser(open_folder(folder), device="cpu", beam_size=beam, workers=cores, threads=1)
     engine = ours._engine
     end = engine._tokenizer.eot
     engine._suppressed = [*engine._suppressed, end]
     whisper = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=cores)
     batched = BatchedInferencePipeline(whisper)
-    speech_s = sum(
-        span.duration_ms for call in calls for found in segments_of(call).values() for one in found for span in one.speech
-    ) / 1000  # fmt: skip
+    segments = [one for call in calls for found in segments_of(call).values() for one in found if not one.gated]
+    speech_s = sum(span.duration_ms for one in segments for span in one.speech) / 1000
     everything_s = sum(len(samples) for samples, _ in channels_of(calls)) / 16_000
 
     def budget(per_second: float) -> Callable[[float], int]:
@@ -221,9 +218,8 @@ def random_paths(folder: Path, calls: Sequence[Call], beam: int, cores: int) -> 
 
 
 def build_random(folder: Path) -> None:
-    from tests.random_whisper import TINY, build
-
-    build(folder, None, geometry=TINY, extra_tokens=50_000, quantization="int8")
+    # a vocabulary with whole 汉字, as Whisper's has for the common ones
+    build(folder, None, geometry=TINY, whole=sorted(set(COMMON_TEXT)), extra_tokens=50_000, quantization="int8")
 
 
 # ---- the table

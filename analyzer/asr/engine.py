@@ -36,7 +36,7 @@ MS_PER_POSITION = 20  # one encoder position
 CHARACTERS_PER_SECOND = 12  # more than anybody says: the budget that stops a runaway
 SPARE_CHARACTERS = 8
 _DECODER_POSITIONS = 448
-_COMMON_TEXT = "您好请问有什么可以帮您的吗我这边给您查询一下稍等不好意思让您久等了感谢您的来电再见"
+COMMON_TEXT = "您好请问有什么可以帮您的吗我这边给您查询一下稍等不好意思让您久等了感谢您的来电再见"
 
 Samples = NDArray[np.int16]
 Array = NDArray[np.float32]
@@ -237,7 +237,7 @@ class Engine:
     @cached_property
     def _tokens_per_character(self) -> float:
         """What a common 汉字 costs in this vocabulary: 1 to 3."""
-        return max(1.0, len(self._tokenizer.encode(_COMMON_TEXT)) / len(_COMMON_TEXT))
+        return max(1.0, len(self._tokenizer.encode(COMMON_TEXT)) / len(COMMON_TEXT))
 
     @property
     def _most_tokens(self) -> int:
