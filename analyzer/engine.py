@@ -63,15 +63,27 @@ class CallResult:
 class _Channel:
     """One role's text that is not released yet. ``stretches`` are kept in order of call time."""
 
+    role: Role
     stretches: list[Stretch] = field(default_factory=list)
     settled_ms: int = 0
+    _known: dict[tuple[int, ...], Said] = field(default_factory=dict)
+
+    @property
+    def next_start_ms(self) -> int:
+        """No utterance that is still to come starts earlier."""
+        return min([self.settled_ms, *(stretch.span.start_ms for stretch in self.stretches[:1])])
 
     def add(self, stretches: Iterable[Stretch]) -> None:
         self.stretches.extend(stretches)
         self.stretches.sort(key=_order_of_stretch)
 
-    def groups(self) -> list[list[Stretch]]:
-        """The stretches as utterances."""
+    def utterances(self) -> list[Said]:
+        """The stretches as utterances: the same objects as long as nothing joins them."""
+        groups = {tuple(map(id, group)): group for group in self._groups()}
+        self._known = {key: self._known.get(key) or Said(self.role, group) for key, group in groups.items()}
+        return list(self._known.values())
+
+    def _groups(self) -> list[list[Stretch]]:
         groups: list[list[Stretch]] = []
         reached = -MERGE_GAP_MS
         for stretch in self.stretches:
@@ -81,11 +93,12 @@ class _Channel:
             reached = max(reached, stretch.span.end_ms)
         return groups
 
-    def is_closed(self, group: list[Stretch]) -> bool:
-        return self.settled_ms >= max(s.span.end_ms for s in group) + MERGE_GAP_MS
+    def is_closed(self, said: Said) -> bool:
+        return self.settled_ms >= said.span.end_ms + MERGE_GAP_MS
 
-    def release(self, group: list[Stretch]) -> None:
-        del self.stretches[: len(group)]
+    def release(self, said: Said) -> None:
+        """Let go of the first utterance."""
+        del self.stretches[: len(said.stretches)]
 
 
 def _order_of_stretch(stretch: Stretch) -> tuple[int, int, str]:
@@ -109,7 +122,7 @@ class CallAnalyzer:
     ) -> None:
         self.pack = pack
         self.call = Call(direction=direction, metadata=dict(metadata or {}), starts_late=starts_late)
-        self._channels = {role: _Channel() for role in sorted(roles, key=_ROLE_ORDER.__getitem__)}
+        self._channels = {role: _Channel(role) for role in sorted(roles, key=_ROLE_ORDER.__getitem__)}
         self._watches = {rule.id: rule.check.watch(self.call) for rule in pack.in_order_of_need()}
         self._floor: Role | None = None
         self._shown: dict[str, FindingEvent] = {}
@@ -180,31 +193,23 @@ class CallAnalyzer:
 
     def _release(self) -> None:
         """Hand closed utterances to the rules in order of call time, as far as nothing earlier can come."""
-        while (first := self._first_closed()) is not None:
-            role, group = first
-            self._channels[role].release(group)
-            self._hear(role, group)
-        reached = min(self._settled_start(role, channel) for role, channel in self._channels.items())
+        while (said := self._first_closed()) is not None:
+            self._channels[said.role].release(said)
+            self._hear(said)
+        reached = min(channel.next_start_ms for channel in self._channels.values())
         for watch in self._watches.values():
             watch.reach(reached)
 
-    def _first_closed(self) -> tuple[Role, list[Stretch]] | None:
+    def _first_closed(self) -> Said | None:
         """The earliest utterance, if it is closed and every side is settled past its start."""
-        heads = [(channel.groups()[0], role) for role, channel in self._channels.items() if channel.stretches]
+        heads = [channel.utterances()[0] for channel in self._channels.values() if channel.stretches]
         if not heads:
             return None
-        group, role = min(heads, key=lambda head: (head[0][0].span.start_ms, _ROLE_ORDER[head[1]]))
-        start = group[0].span.start_ms
-        is_first = all(channel.settled_ms > start for channel in self._channels.values())
-        return (role, group) if is_first and self._channels[role].is_closed(group) else None
+        first = min(heads, key=lambda said: (said.span.start_ms, _ROLE_ORDER[said.role]))
+        is_first = all(channel.settled_ms > first.span.start_ms for channel in self._channels.values())
+        return first if is_first and self._channels[first.role].is_closed(first) else None
 
-    @staticmethod
-    def _settled_start(role: Role, channel: _Channel) -> int:
-        """No utterance of this side that is still to come starts earlier."""
-        return min([channel.settled_ms, *(s.span.start_ms for s in channel.stretches[:1])])
-
-    def _hear(self, role: Role, group: list[Stretch]) -> None:
-        said = Said(role, group)
+    def _hear(self, said: Said) -> None:
         said.back_channel = self.pack.is_back_channel(said)
         said.turn_of_talk = self._take_turn(said)
         self.call.said.append(said)
@@ -222,7 +227,7 @@ class CallAnalyzer:
         return max(0, turns.get(role, 0) - 1)
 
     def _unsettled(self) -> list[Said]:
-        return [Said(role, group) for role, channel in self._channels.items() for group in channel.groups()]
+        return [said for channel in self._channels.values() for said in channel.utterances()]
 
     # --- what goes out ---
 

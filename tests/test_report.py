@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from analyzer.catalog import load_pack
 from analyzer.report import SCHEMA, analyze, dump, rule_entry
@@ -191,6 +193,34 @@ def test_reports_follow_the_published_schemas(name: str) -> None:
     for call in (rich, empty):
         assert list(validator.iter_errors(json.loads(dump(analyze(call, pack()))))) == []
     assert list(validator.iter_errors({"turns": [{"role": "agent"}]}))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(list(Role)),
+            st.integers(0, 20_000),
+            st.integers(0, 4000),
+            st.text(st.sampled_from("您好请问喂不关归我的事管知道，。？！ 12aB[]（）“”\n啊呀…再见谢"), max_size=30),
+            st.sampled_from([None, 0.0, 0.4, 1.0]),
+        ),
+        max_size=8,
+    ),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_is_said_findings_point_at_their_words(
+    spoken: list[tuple[Role, int, int, str, float | None]], truncated: bool
+) -> None:
+    turns = tuple(Utterance(role, Span(at, at + ms), text, sure) for role, at, ms, text, sure in spoken)
+    call = Transcript("x", turns, Direction.INBOUND, 30_000, truncated=truncated)
+    found = analyze(call, pack())
+    for entry in found["rules"]:
+        for finding in entry["findings"]:
+            words = "".join(turns[s["turn"]].text[s["char_start"] : s["char_end"]] for s in finding["spans"])
+            assert words == (finding["quote"] or "")
+            assert 0 <= finding["start_ms"] <= finding["end_ms"]
+    assert dump(analyze(read_call(json.loads(dump(found)), "y"), pack())) == dump(found)
 
 
 def test_an_unknown_rule_has_no_entry() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from analyzer.rules.patterns import HESITATION
 from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spec import Rule, Status
@@ -92,4 +93,4 @@ class Pack:
         if not said.stripped:
             return True
         covered = {index for hit in self.back_channel.find(said) for index in range(hit.start, hit.end)}
-        return all(index in covered for index in range(len(said.text)) if said.text[index] in said.stripped)
+        return all(index in covered or heard in HESITATION for index, heard in enumerate(said.text))

@@ -145,6 +145,11 @@ class PhraseSet:
 
     def find(self, said: Said) -> list[Hit]:
         """All hits, by position; hits of different phrases may overlap. A hit by sound yields to one by spelling."""
+        if self not in said.found:
+            said.found[self] = self._find(said)
+        return list(said.found[self])
+
+    def _find(self, said: Said) -> list[Hit]:
         if not self.phrases or not said.text:
             return []
         spelled = [hit for order in self._candidates(said) for hit in self._spelled(order, said)]

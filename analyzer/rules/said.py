@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
 from statistics import median
+from typing import Any
 
 from analyzer.normalize import CLAUSE, SENTENCE, Folded, fold, sound, syllables, word_edges
 from analyzer.rules.patterns import (
@@ -65,6 +66,7 @@ class Said:
         self.back_channel = back_channel
         self.span = Span(min(s.span.start_ms for s in stretches), max(s.span.end_ms for s in stretches))
         self.raw = "".join(stretch.text for stretch in stretches)
+        self.found: dict[Any, list[Any]] = {}  # hits by phrase set, so that a second look costs nothing
 
     def __repr__(self) -> str:
         return f"Said({self.role}, {self.span.start_ms}-{self.span.end_ms} ms, turn {self.turn_of_talk})"
