@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,6 +97,18 @@ def test_a_broken_download_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) ->
     assert (folder.path / "model.bin").read_bytes() == FILES["model.bin"]
     assert hub.sent_from("model.bin") == [CHUNK]
     assert hub.sent_from("tokenizer.json") == []
+
+
+def test_a_killed_download_goes_on_where_it_stopped(hub: Hub) -> None:
+    die = (
+        "import os; from analyzer import models; "
+        f"models.resolve('small', progress=lambda file, done, total: done > {CHUNK} and os.kill(os.getpid(), 9))"
+    )
+    killed = subprocess.run([sys.executable, "-c", die], cwd=Path(__file__).parent.parent, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    folder = models.resolve("small")
+    assert (folder.path / "model.bin").read_bytes() == FILES["model.bin"]
+    assert hub.sent_from("model.bin") == [0, CHUNK]
 
 
 def test_a_line_that_breaks_once_is_mended_within_the_same_call(hub: Hub) -> None:
