@@ -9,7 +9,6 @@ from analyzer.report import analyze, rule_entry
 from analyzer.rules import Pack, Rule
 from analyzer.rules.spec import CaseSpec
 from analyzer.transcripts import MarkedCall, read_case
-from analyzer.types import Direction
 
 Range = tuple[int, int, int]
 
@@ -21,7 +20,7 @@ def run_case(pack: Pack, rule: Rule, case: CaseSpec) -> list[str]:
     """
     marked = read_case(
         case.call,
-        direction=None if case.direction is Direction.UNKNOWN else case.direction,
+        direction=case.direction,
         metadata=case.metadata or None,
         duration_ms=case.duration_ms,
         truncated=case.truncated or None,

@@ -295,10 +295,17 @@ def _token_syllables(text: str, found: re.Match[str]) -> int:
         return _word_syllables(found["word"])
     if found["time"]:
         hours, minutes = re.split("[:：]", found["time"])
-        return _value_syllables(str(int(hours))) + 1 + (0 if minutes == "00" else _value_syllables(minutes.lstrip("0")))
+        return _value_syllables(str(int(hours))) + 1 + _minute_syllables(minutes)
     number = found["number"].replace(",", "")
     spoken = len(number) if _is_digitwise(text, found, number) else _value_syllables(number)
     return spoken + (3 if found["percent"] else 0)  # 百分之
+
+
+def _minute_syllables(minutes: str) -> int:
+    """十点, 十点零五, 十点三十."""
+    if minutes == "00":
+        return 0
+    return 2 if minutes.startswith("0") else _value_syllables(minutes)
 
 
 def _word_syllables(word: str) -> int:

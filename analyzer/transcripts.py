@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,18 @@ def _read_file(path: Path, name: str) -> Iterator[tuple[str, Transcript | InputE
     except InputError as error:
         yield str(path), InputError(f"{path}: {error}")
         return
-    for place, read in calls:
-        where = f"{path}{place}"
-        try:
-            yield where, read()
-        except InputError as error:
-            yield where, InputError(f"{where}: {error}")
+    try:
+        for place, read in calls:
+            yield f"{path}{place}", _call_or_error(f"{path}{place}", read)
+    except InputError as error:  # the file as a whole
+        yield str(path), InputError(f"{path}: {error}")
+
+
+def _call_or_error(where: str, read: Callable[[], Transcript]) -> Transcript | InputError:
+    try:
+        return read()
+    except InputError as error:
+        return InputError(f"{where}: {error}")
 
 
 def _decode(path: Path) -> str:
@@ -119,14 +126,24 @@ _Calls = Iterator[tuple[str, Callable[[], Transcript]]]
 
 
 def _json(text: str, name: str) -> _Calls:
-    yield "", lambda: read_call(_parse_json(text), name)
+    """One call, or a list of calls."""
+    fields = _parse_json(text)
+    if not _first_has("turns")(fields):
+        yield "", lambda: read_call(fields, name)
+        return
+    for index, call in enumerate(fields):
+        yield f"[{index}]", partial(read_call, call, f"{name}#{index + 1}")
 
 
 def _jsonl(text: str, name: str) -> _Calls:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     for number, line in lines:
         own_name = name if len(lines) == 1 else f"{name}#{number}"
-        yield f":{number}", lambda line=line, own_name=own_name: read_call(_parse_json(line), own_name)  # type: ignore[misc]
+        yield f":{number}", partial(_read_line, line, own_name)
+
+
+def _read_line(line: str, name: str) -> Transcript:
+    return read_call(_parse_json(line), name)
 
 
 def _parse_json(text: str) -> Any:

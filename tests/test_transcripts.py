@@ -111,6 +111,15 @@ def test_a_bad_line_is_handed_out_in_its_place_and_the_rest_goes_on(tmp_path: Pa
     assert "calls.jsonl:3: line 1, column 2: not JSON" in str(second)
 
 
+def test_a_json_file_may_hold_a_list_of_calls(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        json.dumps([{"turns": [turn()]}, {"turns": 3}, {"turns": [], "call_id": "z"}]), "utf-8"
+    )
+    first, second, third = read_transcripts(tmp_path / "a.json")
+    assert [call.call_id for call in (first, third) if isinstance(call, Transcript)] == ["a#1", "z"]
+    assert "a.json[1]: turns must be a list" in str(second)
+
+
 def test_ids_come_from_the_path_in_the_folder_and_a_second_one_is_an_error(tmp_path: Path) -> None:
     for name in ("b/x.json", "a.json", "b/y.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

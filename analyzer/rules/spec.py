@@ -276,7 +276,7 @@ class CaseSpec(Spec):
     name: str = Field(min_length=1)
     call: str
     clauses: Texts = []
-    direction: Annotated[Direction, Enum] = Direction.UNKNOWN
+    direction: Annotated[Direction, Enum] = Direction.INBOUND
     metadata: dict[str, Any] = {}
     duration_ms: int | None = None
     truncated: bool = False
