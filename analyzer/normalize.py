@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 CLAUSE, SENTENCE = 1, 2  # strength of a break before a character
+_FEWEST_SPACED, _SPACED_SHARE = 3, 0.6  # words, and how many of them single characters, of text that is spaced out
 _JOINED = frozenset("您你我他她它们的了吗呢吧啊")
 
 _SENTENCE_ENDS = frozenset("。！？!?；;\n")
@@ -59,6 +60,7 @@ def fold(raw: str) -> Folded:
     '您好请问'
     """
     noise = _noise_positions(raw)
+    spaces_separate = _spaces_separate(raw)
     characters: list[str] = []
     origin: list[int] = []
     breaks: list[int] = []
@@ -66,7 +68,7 @@ def fold(raw: str) -> Folded:
     for index, character in enumerate(raw):
         kept = "" if index in noise else _fold_character(character)
         if not kept:
-            pending = max(pending, _break_strength(raw, index))
+            pending = max(pending, _break_strength(raw, index, spaces_separate))
         for folded in kept:
             characters.append(folded)
             origin.append(index)
@@ -112,23 +114,29 @@ def _fold_character(character: str) -> str:
     return "".join(c for c in folded if unicodedata.category(c)[0] not in "PZCSM")
 
 
-def _break_strength(raw: str, index: int) -> int:
+def _break_strength(raw: str, index: int, spaces_separate: bool) -> int:
     """How much a dropped character separates: a full stop more than a comma, a quotation mark or hyphen not at all."""
     character = raw[index]
     if character in _SENTENCE_ENDS:
         return SENTENCE
     if character.isspace():
-        return CLAUSE if _separates_words(raw, index) else 0
+        return CLAUSE if spaces_separate and _is_between_han(raw, index) else 0
     if character in "\"'“”‘’「」『』《》·-—_/\\%&+#@*=~()（）[]【】<>":
         return 0
     return CLAUSE if unicodedata.category(character)[0] == "P" else 0
 
 
-def _separates_words(raw: str, index: int) -> bool:
-    """A space is a pause only between runs of two or more Han characters: recognisers that put one after every
-    character, and spaces around Latin words, say nothing about clauses."""
-    before, after = raw[max(0, index - 2) : index], raw[index + 1 : index + 3]
-    return len(before) == len(after) == 2 and all(map(_is_han, before + after))
+def _spaces_separate(raw: str) -> bool:
+    """A space is a pause, unless it stands after every character, as some recognisers write."""
+    words = raw.split()
+    single = sum(len(word) == 1 for word in words)
+    return len(words) < _FEWEST_SPACED or single < _SPACED_SHARE * len(words)
+
+
+def _is_between_han(raw: str, index: int) -> bool:
+    """Spaces around Latin words and numbers say nothing about clauses."""
+    around = raw[max(0, index - 1) : index] + raw[index + 1 : index + 2]
+    return len(around) == 2 and all(map(_is_han, around))
 
 
 def _is_han(character: str) -> bool:

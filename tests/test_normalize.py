@@ -54,8 +54,9 @@ def test_a_comma_breaks_a_clause_and_a_full_stop_a_sentence() -> None:
     assert fold("您好，请讲。好").breaks == (CLAUSE, 0, CLAUSE, 0, SENTENCE, SENTENCE)
 
 
-def test_spaces_break_clauses_only_between_words_of_two_characters() -> None:
+def test_spaces_break_clauses_unless_they_follow_every_character_or_a_latin_word() -> None:
     assert fold("您好 请讲").breaks[2] == CLAUSE
+    assert fold("您好 喂 不关我的事").breaks[2:4] == (CLAUSE, CLAUSE)
     assert fold("您 好 请 讲").breaks[1:4] == (0, 0, 0)
     assert fold("用 VIP 卡").breaks[1] == 0
 
