@@ -5,7 +5,7 @@
 Same audio, one run. "webrtcvad" is mode 2 on 30 ms frames; "silero" is probability >= 0.5 per 32 ms window, four
 windows to a run, state carried, as one would stream it; "cascade" is the voiced time of its segments.
 
-* Not speech, 60 s each, made here: share of its time called speech (target of the cascade: at most 2 %).
+* Not speech, 20 s each, made here: share of its time called speech (target of the cascade: at most 2 %).
 * Speech, the calls in samples/ with the character times of truth.json: share of the characters' time called speech,
   characters of which more than half lies outside every segment, share of the time without speech called speech.
 * Speech, espeak-ng at 60 to 350 字/分钟 over a telephone band at three levels: the same (needs libespeak-ng).
@@ -35,7 +35,7 @@ from analyzer.vad import SAMPLE_RATE, CallDetector, Segment, SpeechDetector
 from analyzer.vad.silero import CONTEXT, WINDOW, SpeechModel
 
 SAMPLES = Path(__file__).parent.parent / "samples"
-SECONDS = 60
+SECONDS = 20
 FRAME = 480
 Wave = NDArray[np.float64]
 Samples = NDArray[np.int16]

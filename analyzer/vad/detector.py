@@ -111,6 +111,8 @@ class SpeechDetector:
         reach = tones.REACH + tones.FRAME
         heard = self._tape.read((first + 1) * FRAME - reach - FRAME, reach + (until - first) * FRAME)
         steady = tones.unforeseen(heard) < tones.STEADY
+        if steady.all():
+            self._model.forget()  # after seconds of a tone it would take the first word for more of it
         energies = np.square(heard[reach:].astype(np.float64)).reshape(-1, FRAME).mean(axis=1)
         for frame, is_tone, energy in zip(range(first, until), steady.tolist(), energies.tolist(), strict=True):
             window = (frame * FRAME + FRAME // 2) // silero.WINDOW
