@@ -1,0 +1,82 @@
+"""Call attributes that neither the sound nor the words carry: which there are, and how each is read.
+
+The same table serves recordings (a manifest's columns, all text) and transcripts (JSON values): docs/metadata.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analyzer.errors import InputError
+
+COUNTS = ("ring_ms", "ring_count")  # whole numbers from 0
+FLAGS = ("transferred", "truncated")
+CHOICES = {
+    "hung_up_by": ("agent", "customer", "system"),
+    "ended_by": ("agent", "customer", "dropped", "transfer"),
+}
+TEXTS = ("company", "agent_id", "agent_name", "customer_surname")
+KEYS = (*COUNTS, *FLAGS, *CHOICES, *TEXTS)
+
+_TRUE = ("true", "yes", "1", "是")
+_FALSE = ("false", "no", "0", "否")
+
+
+def read_metadata(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Typed attributes, and the keys that no rule of ours knows (kept as they are: a pack may ask for them).
+
+    An absent key, None and blank text all mean unknown and are left out.
+
+    raises InputError naming key and value for a value that its key cannot have
+
+    >>> read_metadata({"ring_ms": "4000", "company": " ", "city": "昆明"})
+    ({'ring_ms': 4000, 'city': '昆明'}, ('city',))
+    """
+    stripped = {key: value.strip() if isinstance(value, str) else value for key, value in fields.items()}
+    known = {key: _typed(key, value) for key, value in stripped.items() if value is not None and value != ""}
+    return known, tuple(key for key in known if key not in KEYS)
+
+
+def _typed(key: str, value: Any) -> Any:
+    if key in COUNTS:
+        return _count(key, value)
+    if key in FLAGS:
+        return _flag(key, value)
+    if key in CHOICES:
+        return _choice(key, value)
+    if key in TEXTS:
+        return _text(key, value)
+    return value
+
+
+def _count(key: str, value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, float) and value.is_integer() and value >= 0:
+        return int(value)
+    raise InputError(f"{key} is {value!r}; it must be a whole number, 0 or more")
+
+
+def _flag(key: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    folded = str(value).lower()
+    if folded in _TRUE or folded in _FALSE:
+        return folded in _TRUE
+    raise InputError(f"{key} is {value!r}; it must be true or false")
+
+
+def _choice(key: str, value: Any) -> str:
+    folded = value.lower() if isinstance(value, str) else value
+    if folded in CHOICES[key]:
+        return str(folded)
+    raise InputError(f"{key} is {value!r}; it must be one of {', '.join(CHOICES[key])}")
+
+
+def _text(key: str, value: Any) -> str:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise InputError(f"{key} must be text")
