@@ -1,6 +1,6 @@
-"""Write trained weights as a CTranslate2 model folder that ``faster_whisper.WhisperModel(path)`` loads, int8 by default.
+"""Write trained weights as a CTranslate2 folder that ``faster_whisper.WhisperModel(path)`` loads, int8 by default.
 
-    python -m models.training.convert build/demo.pt models/demo
+python -m models.training.convert build/demo.pt models/demo
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ from models.training.model import GUIDED_HEADS, Attention, FeedForward, Geometry
 from models.training.vocabulary import SPECIAL, Vocabulary
 
 PREPROCESSOR = {
-    "chunk_length": 30, "feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80, "hop_length": 160,
-    "n_fft": 400, "n_samples": 480000, "nb_max_frames": 3000, "sampling_rate": 16000,
+    "chunk_length": 30,
+    "feature_extractor_type": "WhisperFeatureExtractor",
+    "feature_size": 80,
+    "hop_length": 160,
+    "n_fft": 400,
+    "n_samples": 480000,
+    "nb_max_frames": 3000,
+    "sampling_rate": 16000,
 }
 
 

@@ -1,10 +1,10 @@
 """Speak the training text: shards of raw log-mel frames with the label of every frame and character.
 
-Each shard is one ``.npz``: ``mel`` float16 (n_frames, 80), log10 mel power as Whisper computes it, not yet normalised, 100
-frames a second; ``phoneme`` and ``tone`` uint8 (n_frames,); ``clip`` int32 (n_clips, 2) first and last frame; ``text``
+Each shard is one ``.npz``: ``mel`` float16 (n_frames, 80), log10 mel power as Whisper computes it, not yet normalised,
+100 frames a second; ``phoneme`` and ``tone`` uint8 (n_frames,); ``clip`` int32 (n_clips, 2) first and last frame; ``text``
 the sentence of each clip; ``spans`` int32 (n_characters, 2), the frames of each Han character, in order over all clips.
 
-About 70 % of the clips go through a telephone: 300–3400 Hz, 8 kHz, μ-law, A-law or a low-rate codec.
+About 70 % of the clips go through a telephone: 300-3400 Hz, 8 kHz, μ-law, A-law or a low-rate codec.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _filters() -> NDArray[np.float32]:
 
 
 def telephone(samples: Samples, draw: random.Random) -> Samples:
-    """16 kHz samples as they come out of a telephone line: 300–3400 Hz at 8 kHz, companded or coded."""
+    """16 kHz samples as they come out of a telephone line: 300-3400 Hz at 8 kHz, companded or coded."""
     narrow = soxr.resample(samples, 16_000, 8_000)
     size = 1 << (len(narrow) - 1).bit_length()  # a prime length would make the transform slow
     spectrum = np.fft.rfft(narrow, size)
@@ -68,7 +68,18 @@ def telephone(samples: Samples, draw: random.Random) -> Samples:
     if codec < 0.6:
         narrow = _mu_law(narrow)
     elif codec < 0.72:
-        narrow = _through_codec(narrow, *draw.choice([("libmp3lame", "mp3", 16_000), ("libopus", "ogg", 16_000), ("libopus", "ogg", 24_000), ("libmp3lame", "mp3", 32_000), ("aac", "adts", 32_000)]))
+        narrow = _through_codec(
+            narrow,
+            *draw.choice(
+                [
+                    ("libmp3lame", "mp3", 16_000),
+                    ("libopus", "ogg", 16_000),
+                    ("libopus", "ogg", 24_000),
+                    ("libmp3lame", "mp3", 32_000),
+                    ("aac", "adts", 32_000),
+                ]
+            ),
+        )
     return np.asarray(soxr.resample(narrow, 8_000, 16_000), np.float32)
 
 
@@ -96,13 +107,17 @@ def _through_codec(samples: Samples, codec: str, container: str, bit_rate: int) 
         decoded = [part.to_ndarray()[0] for frame in coded.decode(audio=0) for part in resampler.resample(frame)]
     sound = np.concatenate(decoded) if decoded else samples
     # encoder delay: align with the source so that the labels stay true
-    lag = int(np.argmax(np.correlate(sound[:16_000], samples[:8_000], "valid"))) if len(sound) > 9_000 and len(samples) > 8_000 else 0
+    lag = (
+        int(np.argmax(np.correlate(sound[:16_000], samples[:8_000], "valid")))
+        if len(sound) > 9_000 and len(samples) > 8_000
+        else 0
+    )
     sound = sound[lag : lag + len(samples)]
     return np.pad(sound, (0, len(samples) - len(sound))).astype(np.float32)
 
 
 def speak(speaker: Espeak, text: str, draw: random.Random, voices: tuple[str, ...] = TRAINING_VOICES) -> Speech:
-    """One clip at a random voice, pitch and rate: about 60–350 字/分钟, word gaps included."""
+    """One clip at a random voice, pitch and rate: about 60-350 字/分钟, word gaps included."""
     slow = draw.random() < 0.2
     return speaker.say(
         text,
@@ -121,7 +136,9 @@ def waveform(speech: Speech, draw: random.Random) -> Samples:
     return telephone(samples, draw) if draw.random() < 0.7 else samples
 
 
-def labels(speech: Speech, speaker: Espeak, frames: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[tuple[int, int]]]:
+def labels(
+    speech: Speech, speaker: Espeak, frames: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[tuple[int, int]]]:
     """Phoneme and tone of every frame; first and last frame of every Han character."""
     phoneme, tone = np.zeros(frames, np.uint8), np.zeros(frames, np.uint8)
     for sound in speech.phonemes:
@@ -156,8 +173,13 @@ def make_shard(path: Path, clips: int, seed: int, characters: set[str]) -> None:
         at += len(mel)
     temporary = path.with_suffix(".tmp.npz")
     np.savez(
-        temporary, mel=np.concatenate(mels), phoneme=np.concatenate(phonemes), tone=np.concatenate(tones),
-        clip=np.array(bounds, np.int32), text=np.array(texts), spans=np.array(spans, np.int32),
+        temporary,
+        mel=np.concatenate(mels),
+        phoneme=np.concatenate(phonemes),
+        tone=np.concatenate(tones),
+        clip=np.array(bounds, np.int32),
+        text=np.array(texts),
+        spans=np.array(spans, np.int32),
     )
     temporary.rename(path)
 

@@ -77,7 +77,7 @@ class Espeak:
 
         voice   variant name as listed by ``espeak-ng --voices=variant`` ("f3", "m1", …)
         wpm     espeak's rate; 100 is about 110 字/分钟, 250 about 310
-        pitch   0–99
+        pitch   0-99
         gap     extra pause after each character, in units of 10 ms at normal rate
         raises  EspeakError if the voice is unknown or a Han character got no time
         """
@@ -99,7 +99,7 @@ class Espeak:
 
     @functools.lru_cache(maxsize=20_000)  # noqa: B019 - one object per process, see the module docstring
     def tone(self, character: str) -> int:
-        """The tone (1–4, 5 neutral) espeak-ng gives this character by itself."""
+        """The tone (1-4, 5 neutral) espeak-ng gives this character by itself."""
         self._select("f3")
         pointer = ctypes.c_char_p(character.encode())
         spelled = self._lib.espeak_TextToPhonemes(ctypes.byref(pointer), _UTF8, 0) or b""

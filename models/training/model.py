@@ -1,8 +1,9 @@
 """The `demo` network: Whisper's architecture, small, in PyTorch, with two teachers Whisper does not have.
 
 The synthesiser tells when each phoneme and character is spoken, so the encoder is also taught the phoneme and tone of
-every 20 ms frame, and two cross-attention heads of the last decoder layer are taught to look at the character being
-written. Both teachers are dropped on conversion; the taught heads become the model's alignment heads.
+every 20 ms frame, and two cross-attention heads of every decoder layer are taught where to look: those of the first
+layer at the character just written (its sound can be searched for), those of the others at the one to write next. Both
+teachers are dropped on conversion; the taught heads of the last layer become the model's alignment heads.
 
 A third part, ``Reader``, learns to imitate the encoder's output from phonemes and tones alone. Through it the decoder
 practises spelling on text that nobody had to speak, at a tenth of the cost of audio: which of several characters with
@@ -160,10 +161,11 @@ class Network(nn.Module):
         position = self.audio_position[offset : offset + phoneme.shape[1]]
         return self.reader(phoneme.clamp(min=0), tone.clamp(min=0), position)
 
-    def decode(self, tokens: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, n, vocabulary) and the last layer's cross-attention log weights."""
+    def decode(self, tokens: Tensor, memory: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Logits (batch, n, `first` tokens of the vocabulary) and every layer's cross-attention log weights."""
         x = self.embedding(tokens) + self.text_position[: tokens.shape[1]]
-        log_weights = x
+        log_weights = []
         for layer in self.decoder:
-            x, log_weights = layer(x, memory)
-        return self.decoder_norm(x) @ self.embedding.weight.T, log_weights
+            x, weights = layer(x, memory)
+            log_weights.append(weights)
+        return self.decoder_norm(x) @ self.embedding.weight[:first].T, log_weights

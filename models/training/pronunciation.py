@@ -25,15 +25,19 @@ class Pronouncer:
             ]
             self._tone[character] = speaker.tone(character)
 
+    def sound(self, character: str) -> tuple[list[int], int]:
+        """Phonemes and tone."""
+        return [phoneme for phoneme, _ in self._sounds[character]], self._tone[character]
+
     def labels(self, text: str, draw: random.Random) -> Labels:
         """Phoneme and tone per 20 ms frame, and each character's frames (None for punctuation)."""
-        pace = draw.uniform(0.55, 1.1)
+        pace = draw.uniform(0.25, 0.7)  # brief: what matters is which sounds, not how long
         phoneme, tone = [0] * draw.randint(0, 4), []
         tone += [0] * len(phoneme)
         spans: list[tuple[int, int] | None] = []
         for character in text:
             if character not in self._sounds:
-                pause = draw.randint(6, 16)
+                pause = draw.randint(3, 12)
                 phoneme += [0] * pause
                 tone += [0] * pause
                 spans.append(None)

@@ -29,11 +29,25 @@ _GROUP = re.compile(r"\(([^()]*)\)")
 _SLOT = re.compile(r"\{([^{}]+)\}")
 _SENTENCE_END = re.compile(r"[。？！!?；;\n]")
 
-SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
-GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华建国文玉兰红梅志新海燕春晓雪婷宇浩然子轩梓涵欣怡佳俊豪思雨嘉天成立东亮鹏飞波宁琳倩慧玲萍"
-CITIES = "北京 上海 广州 深圳 成都 重庆 杭州 南京 武汉 西安 天津 苏州 长沙 郑州 青岛 大连 宁波 厦门 福州 济南 合肥 昆明 沈阳 哈尔滨 长春 石家庄 太原 南昌 贵阳 南宁 兰州 海口 无锡 温州 珠海 东莞 佛山".split()
-COMPANY_HEAD = "云岭 东海 华星 安远 明德 天和 同心 远大 金桥 新城 长江 北方 南方 众安 和顺 蓝天 阳光 万家 百汇 优选".split()
-COMPANY_TAIL = "银行 电信 商城 保险 快递 物流 科技 公司 证券 基金 航空 酒店 燃气 水务 电力 客服中心 服务中心 有限公司 热线 旅行社 家电".split()
+SURNAMES = (
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
+    "姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
+)
+GIVEN = (
+    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华建国文玉兰红梅志新海燕春晓雪婷宇浩然子轩梓涵欣怡佳俊豪思雨嘉"
+    "天成立东亮鹏飞波宁琳倩慧玲萍"
+)
+CITIES = (
+    "北京 上海 广州 深圳 成都 重庆 杭州 南京 武汉 西安 天津 苏州 长沙 郑州 青岛 大连 宁波 厦门 福州 济南 合肥 昆明 "
+    "沈阳 哈尔滨 长春 石家庄 太原 南昌 贵阳 南宁 兰州 海口 无锡 温州 珠海 东莞 佛山"
+).split()
+COMPANY_HEAD = (
+    "云岭 东海 华星 安远 明德 天和 同心 远大 金桥 新城 长江 北方 南方 众安 和顺 蓝天 阳光 万家 百汇 优选"
+).split()
+COMPANY_TAIL = (
+    "银行 电信 商城 保险 快递 物流 科技 公司 证券 基金 航空 酒店 燃气 水务 电力 客服中心 服务中心 有限公司 热线 "
+    "旅行社 家电"
+).split()
 TITLES = "先生 女士 小姐 老师 阿姨 叔叔 经理 大哥 大姐".split()
 DIGITS = "零一二三四五六七八九"
 
@@ -71,20 +85,36 @@ def _spoken(number: int) -> str:
 
 
 def _amount(draw: random.Random) -> str:
-    number = draw.choice([draw.randint(1, 99), draw.randint(100, 999), draw.randint(1, 99) * 100, draw.randint(1000, 99999)])
+    number = draw.choice(
+        [draw.randint(1, 99), draw.randint(100, 999), draw.randint(1, 99) * 100, draw.randint(1000, 99999)]
+    )
     tail = draw.choice(["元", "块", "块钱", "元钱", "元" + DIGITS[draw.randint(1, 9)] + "角"])
     return _spoken(number) + tail
 
 
 def _date(draw: random.Random) -> str:
     month, day = _spoken(draw.randint(1, 12)), _spoken(draw.randint(1, 31))
-    relative = ["今天", "明天", "昨天", "后天", "前天", "上周" + draw.choice("一二三四五六日"), "下周" + draw.choice("一二三四五六"), "本月" + day + "号"]
+    relative = [
+        "今天",
+        "明天",
+        "昨天",
+        "后天",
+        "前天",
+        "上周" + draw.choice("一二三四五六日"),
+        "下周" + draw.choice("一二三四五六"),
+        "本月" + day + "号",
+    ]
     return draw.choice([f"{month}月{day}日", f"{month}月{day}号", draw.choice(relative)])
 
 
 def _time(draw: random.Random) -> str:
     part = draw.choice(["", "早上", "上午", "中午", "下午", "晚上"])
-    return part + _spoken(draw.randint(1, 12)) + "点" + draw.choice(["", "", "半", "钟", _spoken(draw.randint(10, 59)) + "分", "左右"])
+    return (
+        part
+        + _spoken(draw.randint(1, 12))
+        + "点"
+        + draw.choice(["", "", "半", "钟", _spoken(draw.randint(10, 59)) + "分", "左右"])
+    )
 
 
 _SLOTS: dict[str, Callable[[random.Random], str]] = {
@@ -117,7 +147,14 @@ def expand(template: str, draw: random.Random) -> str:
 
 def spoken_only(text: str) -> str:
     """Keep Han characters and the punctuation the model writes; ！、； become 。or ，."""
-    text = text.replace("！", "。").replace("!", "。").replace("?", "？").replace(",", "，").replace("、", "，").replace("；", "。")
+    text = (
+        text.replace("！", "。")
+        .replace("!", "。")
+        .replace("?", "？")
+        .replace(",", "，")
+        .replace("、", "，")
+        .replace("；", "。")
+    )
     kept = "".join(c for c in text if is_han(c) or c in PUNCTUATION)
     return re.sub(r"[，。？]*([，。？])", r"\1", kept).lstrip(PUNCTUATION)
 
@@ -145,7 +182,7 @@ def held_out() -> set[str]:
 
 
 class Words:
-    """jieba's dictionary words of 1–4 Han characters inside a character set, drawn by flattened frequency."""
+    """jieba's dictionary words of 1-4 Han characters inside a character set, drawn by flattened frequency."""
 
     def __init__(self, characters: set[str] | None = None, power: float = 0.8) -> None:
         words: list[tuple[str, int]] = []
@@ -177,7 +214,9 @@ class Words:
 def alphabet(size: int = 2800) -> list[str]:
     """The model's characters: every one our own text uses, filled up with the most frequent of jieba's dictionary."""
     own = {c for line in templates() for c in line if is_han(c)}
-    own |= set(DIGITS + "两百千万亿幺十角分点半" + SURNAMES + GIVEN) | {c for w in CITIES + COMPANY_HEAD + COMPANY_TAIL for c in w}
+    own |= set(DIGITS + "两百千万亿幺十角分点半" + SURNAMES + GIVEN) | {
+        c for w in CITIES + COMPANY_HEAD + COMPANY_TAIL for c in w
+    }
     counts = Words.character_counts()
     frequent = sorted(counts, key=lambda c: -counts[c])
     for character in frequent:
@@ -220,7 +259,9 @@ class Composer:
         if kind < 0.76:
             return self._free(1, 3) + self._fragment() + self._free(0, 3)
         if kind < 0.80:
-            return draw.choice(["", "是", "我的号码是", "尾号", "一共", "编号"]) + slot(draw.choice(sorted(_SLOTS)), draw)
+            return draw.choice(["", "是", "我的号码是", "尾号", "一共", "编号"]) + slot(
+                draw.choice(sorted(_SLOTS)), draw
+            )
         return self._free(1, 9)
 
     def _template(self) -> str:

@@ -1,9 +1,13 @@
-"""Train the `demo` network on a corpus for a given number of minutes (CPU or GPU), then write averaged weights.
+"""Train the `demo` network on a corpus for a given number of minutes, then write averaged weights.
 
-Batches hold about the same number of mel frames each. Most are single clips with some real tail; a share is padded with
-zeros in log-mel (as faster-whisper pads), a share joins clips into windows of up to 30 s with pauses, half of those with
-timestamp tokens and some after a previous-text prompt. The learning rate follows a cosine over the wall clock, so the
-schedule ends where the time does.
+Three stages, each starting from the weights of the one before: ``encoder`` learns what every frame sounds like;
+``decoder`` learns, over a resting encoder, where to look and how to spell; ``joint`` learns all of it, at last on 30 s
+windows too.
+
+Batches hold about the same number of mel frames each. Most are single clips with some real tail; a share is padded
+with zeros in log-mel (as faster-whisper pads), a share joins clips into windows of up to 30 s with pauses, half of those
+with timestamp tokens and some after a previous-text prompt. The learning rate follows a cosine over the wall clock, so
+the schedule ends where the time does.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import torch.distributed
 import torch.multiprocessing
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
 from models.training.corpus import PHONEME_CLASSES
@@ -33,8 +38,10 @@ from models.training.pronunciation import Pronouncer
 from models.training.text import Composer as TextComposer
 from models.training.vocabulary import Vocabulary
 
-BATCH_FRAMES = 2_600  # per process; small batches, many steps: the time is short
+BATCH_FRAMES = 1_500  # per process; small batches, many steps: the time is short
 IGNORE = -100
+GUIDE = 0.3  # weight of the attention teacher
+BLUR = 0.4  # share of the reader's error that is added to it as noise: most of the error is voice and line, not sound
 Array = NDArray[np.float32]
 
 
@@ -102,7 +109,9 @@ class Corpus:
             at = 0
             for (first, last), text in zip(shard["clip"], shard["text"], strict=True):
                 n = sum(map(is_han, text))
-                self.clips.append(Clip(mel[first:last], phoneme[first:last], tone[first:last], str(text), spans[at : at + n]))
+                self.clips.append(
+                    Clip(mel[first:last], phoneme[first:last], tone[first:last], str(text), spans[at : at + n])
+                )
                 at += n
 
 
@@ -123,9 +132,11 @@ class Composer:
             pad_to = 3000 if full or draw.random() < 0.5 else 0
         else:
             # clips of similar length keep the padding of a batch small
-            sample = sorted(draw.sample(self._corpus.clips, min(len(self._corpus.clips), 200)), key=lambda c: len(c.mel))
+            sample = sorted(
+                draw.sample(self._corpus.clips, min(len(self._corpus.clips), 200)), key=lambda c: len(c.mel)
+            )
             start = draw.randrange(len(sample))
-            size = max(2, min(24, BATCH_FRAMES // (len(sample[start].mel) + 60)))
+            size = max(1, min(24, BATCH_FRAMES // (len(sample[start].mel) + 60)))
             start = max(0, min(start, len(sample)) - size)
             examples = [self._single(clip) for clip in sample[start : start + size]]
             if draw.random() < 0.15:
@@ -168,9 +179,16 @@ class Composer:
         v = self._vocabulary
         mel = np.full((frames, 80), -9.0, np.float32)
         zeros = np.zeros(frames, np.int64)
-        tokens = [v["<|startoftranscript|>"], v["<|zh|>"], v["<|transcribe|>"], v["<|notimestamps|>"], v["<|endoftext|>"]]
-        example = Example(self._normalise(self._noise(mel, silent=True)), zeros, zeros, tokens, [True, False, False, True], [None] * 4)
-        return example
+        tokens = [
+            v["<|startoftranscript|>"],
+            v["<|zh|>"],
+            v["<|transcribe|>"],
+            v["<|notimestamps|>"],
+            v["<|endoftext|>"],
+        ]
+        return Example(
+            self._normalise(self._noise(mel, silent=True)), zeros, zeros, tokens, [True, False, False, True], [None] * 4
+        )
 
     def _join(self, clips: list[Clip], gaps: list[int], tail: int, timestamps: bool, prompt: str) -> Example:
         v = self._vocabulary
@@ -187,7 +205,10 @@ class Composer:
         at = 0
         level = self._draw.uniform(-1.5, 1.0)
         for clip, gap in zip(clips, gaps, strict=True):
-            mel += [np.full((gap, 80), floor, np.float32), clip.mel.astype(np.float32) + (level if len(clips) > 1 else 0)]
+            mel += [
+                np.full((gap, 80), floor, np.float32),
+                clip.mel.astype(np.float32) + (level if len(clips) > 1 else 0),
+            ]
             phoneme += [np.zeros(gap, np.uint8), clip.phoneme]
             tone += [np.zeros(gap, np.uint8), clip.tone]
             at += gap
@@ -211,17 +232,21 @@ class Composer:
         for i in range(not_trained, not_trained + len(prefix) - 1):
             trained[i] = i == not_trained  # only the language after <|startoftranscript|> is predicted
         return Example(
-            joined, np.concatenate([*phoneme, silence]).astype(np.int64), np.concatenate([*tone, silence]).astype(np.int64),
-            tokens[:440], trained[:439], looks[1:440],
+            joined,
+            np.concatenate([*phoneme, silence]).astype(np.int64),
+            np.concatenate([*tone, silence]).astype(np.int64),
+            tokens[:440],
+            trained[:439],
+            looks[1:440],
         )
 
     def _noise(self, mel: Array, silent: bool = False) -> Array:
         """Add a random noise floor in mel power: random colour, chi-square fluctuation."""
         draw, rng = self._draw, self._rng
-        if not silent and draw.random() < 0.25:
+        if not silent and draw.random() < 0.4:
             return mel
         speech = float(np.log10(np.mean(10 ** mel[:, 5:40]) + 1e-12)) if not silent else draw.uniform(-3, 1)
-        snr = draw.uniform(0.8, 4.5)  # log10 power: 8 to 45 dB
+        snr = draw.uniform(1.6, 5.0)  # log10 power: 16 to 50 dB
         tilt = np.linspace(draw.uniform(-0.6, 1.0), draw.uniform(-1.5, 0.5), 80)
         if draw.random() < 0.5:
             tilt = np.where(np.arange(80) > 58, -3.0, tilt)  # the line's own band limit
@@ -231,9 +256,9 @@ class Composer:
 
     def _warp(self, mel: Array) -> Array:
         """Stretch the mel axis by a few percent: other vocal tracts."""
-        if self._draw.random() < 0.5:
+        if self._draw.random() < 0.7:
             return mel
-        at = np.clip(np.arange(80) * self._draw.uniform(0.94, 1.06), 0, 79)
+        at = np.clip(np.arange(80) * self._draw.uniform(0.95, 1.05), 0, 79)
         low = np.floor(at).astype(int)
         share = (at - low).astype(np.float32)
         return mel[:, low] * (1 - share) + mel[:, np.minimum(low + 1, 79)] * share
@@ -244,7 +269,7 @@ class Composer:
         return ((mel + 4) / 4).astype(np.float32)
 
     def _collate(self, examples: list[Example], pad_to: int) -> Batch:
-        frames = min(3000, max(pad_to, max(len(e.mel) for e in examples)))
+        frames = min(3000, max([pad_to, *(len(e.mel) for e in examples)]))
         frames += frames % 2
         length = max(len(e.tokens) for e in examples) - 1
         n = len(examples)
@@ -257,9 +282,9 @@ class Composer:
         guided = np.zeros((n, length), np.float32)
         for row, e in enumerate(examples):
             mel[row, : len(e.mel)] = e.mel[:frames]
-            half = e.phoneme[: frames : 2]
+            half = e.phoneme[:frames:2]
             phoneme[row, : len(half)] = half
-            tone[row, : len(half)] = e.tone[: frames : 2]
+            tone[row, : len(half)] = e.tone[:frames:2]
             tokens[row, : len(e.tokens) - 1] = e.tokens[:-1]
             for i, (counts, span) in enumerate(zip(e.trained, e.looks_at, strict=True)):
                 if counts:
@@ -325,17 +350,25 @@ class Losses:
     reading: float
 
 
-def _attention_guide(log_weights: Tensor, guide: Tensor, guided: Tensor) -> Tensor:
-    """-log of the attention that falls on the character's own frames."""
+def _missed(log_weights: Tensor, guide: Tensor, guided: Tensor) -> Tensor:
+    """-log of the attention that falls on the frames of `guide`."""
     masked = log_weights[:, list(GUIDED_HEADS)] + (guide[:, None] + 1e-9).log()
     return -(torch.logsumexp(masked, -1).mean(1) * guided).sum() / guided.sum().clamp(min=1)
+
+
+def _attention_guide(log_weights: list[Tensor], guide: Tensor, guided: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of all guided heads, and of the last layer's alone. The first layer looks at the token it was given."""
+    given = F.pad(guide, (0, 0, 1, 0))[:, :-1], F.pad(guided, (1, 0))[:, :-1]
+    last = _missed(log_weights[-1], guide, guided)
+    others = [_missed(weights, guide, guided) for weights in log_weights[1:-1]]
+    return torch.stack([_missed(log_weights[0], *given), *others, last]).sum(), last
 
 
 def _text_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, label_smoothing=0.05)
 
 
-def reading_loss(network: Network, reading: Reading, spread: float) -> tuple[Tensor, float]:
+def reading_loss(network: Network, reading: Reading, spread: float, text_tokens: int) -> tuple[Tensor, float]:
     """Spelling practice: the decoder alone learns, from the reader's imitation blurred by the imitation's own error."""
     with torch.no_grad():
         phoneme = reading.phoneme.clone()
@@ -343,29 +376,49 @@ def reading_loss(network: Network, reading: Reading, spread: float) -> tuple[Ten
         phoneme[confused] = torch.randint(0, PHONEME_CLASSES, (int(confused.sum()),))
         memory = network.read(phoneme, reading.tone)
         memory = memory + spread * torch.randn_like(memory)
-    logits, log_weights = network.decode(reading.tokens, memory)
+    logits, log_weights = network.decode(reading.tokens, memory, text_tokens)
     text = _text_loss(logits, reading.targets)
-    return text + 0.3 * _attention_guide(log_weights, reading.guide, reading.guided), text.item()
+    return text + GUIDE * _attention_guide(log_weights, reading.guide, reading.guided)[0], text.item()
 
 
-def losses(network: Network, batch: Batch, frame_weight: float, reading: Reading | None = None, spread: float = 0.0) -> Losses:
-    memory = network.encode(batch.mel, batch.offset)
-    logits, log_weights = network.decode(batch.tokens, memory)
-    text = _text_loss(logits, batch.targets)
+def frame_losses(network: Network, memory: Tensor, batch: Batch) -> tuple[Tensor, Tensor, float]:
+    """Phoneme and tone cross-entropy of the frames, and the share of phonemes that are right."""
     spoken = network.phoneme_head(memory)
     phoneme = F.cross_entropy(spoken.flatten(0, 1), batch.phoneme.flatten(), ignore_index=IGNORE)
     tone = F.cross_entropy(network.tone_head(memory).flatten(0, 1), batch.tone.flatten(), ignore_index=IGNORE)
-    guide = _attention_guide(log_weights, batch.guide, batch.guided)
+    right = (spoken.argmax(-1) == batch.phoneme)[batch.phoneme != IGNORE].float().mean()
+    return phoneme, tone, right.item()
+
+
+def decoder_losses(network: Network, memory: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Next-character cross-entropy, attention guide (all, last layer), and the reader's squared error of imitation."""
+    logits, log_weights = network.decode(batch.tokens, memory)
+    text = _text_loss(logits, batch.targets)
+    guides, guide = _attention_guide(log_weights, batch.guide, batch.guided)
     real = (batch.phoneme != IGNORE).unsqueeze(-1)
     imitated = network.read(batch.phoneme, batch.tone, batch.offset)
     imitation = (((imitated - memory.detach()) ** 2) * real).sum() / (real.sum() * memory.shape[-1])
-    total = text + frame_weight * (phoneme + tone) + 0.3 * guide + imitation
+    return text, guides, guide, imitation
+
+
+def losses(
+    network: Network, batch: Batch, *, stage: str, reading: Reading | None, spread: float, text_tokens: int
+) -> Losses:
+    """The loss of one step; `stage` says which part of the network learns."""
+    with torch.set_grad_enabled(stage != "decoder"):
+        memory = network.encode(batch.mel, batch.offset)
+    phoneme, tone, right = frame_losses(network, memory, batch)
+    if stage == "encoder":
+        return Losses(phoneme + tone, 0.0, phoneme.item(), tone.item(), 0.0, right, 0.0, 0.0)
+    text, guides, guide, imitation = decoder_losses(network, memory, batch)
+    total = text + GUIDE * guides + imitation
+    if stage == "joint":
+        total = total + 0.5 * (phoneme + tone)
     read = 0.0
     if reading is not None:
-        practice, read = reading_loss(network, reading, spread)
+        practice, read = reading_loss(network, reading, spread, text_tokens)
         total = total + practice
-    right = (spoken.argmax(-1) == batch.phoneme)[batch.phoneme != IGNORE].float().mean()
-    return Losses(total, text.item(), phoneme.item(), tone.item(), guide.item(), right.item(), imitation.item(), read)
+    return Losses(total, text.item(), phoneme.item(), tone.item(), guide.item(), right, imitation.item(), read)
 
 
 @torch.no_grad()
@@ -386,12 +439,6 @@ def greedy(network: Network, mel: Tensor, vocabulary: Vocabulary, longest: int =
     return [vocabulary.decode(row[4:].tolist()) for row in tokens]
 
 
-def edit_distance(a: str, b: str) -> int:
-    from rapidfuzz.distance import Levenshtein
-
-    return Levenshtein.distance(a, b)
-
-
 def evaluate(network: Network, clips: list[Clip], vocabulary: Vocabulary, composer: Composer) -> float:
     """CER over Han characters of single clips, greedy, exact windows."""
     network.eval()
@@ -399,18 +446,22 @@ def evaluate(network: Network, clips: list[Clip], vocabulary: Vocabulary, compos
     for clip in clips:
         mel = torch.from_numpy(composer._normalise(clip.mel.astype(np.float32)))[None]
         mel = mel[:, : mel.shape[1] // 2 * 2]
-        heard = "".join(filter(is_han, greedy(network, mel, vocabulary)[0]))
         spoken = "".join(filter(is_han, clip.text))
-        wrong += edit_distance(heard, spoken)
+        heard = "".join(filter(is_han, greedy(network, mel, vocabulary, len(clip.text) + 5)[0]))
+        wrong += Levenshtein.distance(heard, spoken)
         total += len(spoken)
     network.train()
     return wrong / max(1, total)
 
 
-def prepare(given: argparse.Namespace, rank: int, vocabulary: Vocabulary, corpus: Corpus, clock: Clock) -> queue.Queue[Ready]:
+def prepare(
+    given: argparse.Namespace, rank: int, vocabulary: Vocabulary, corpus: Corpus, clock: Clock
+) -> queue.Queue[Ready]:
     """Compose batches in a thread of their own; the queue ends with the process."""
     composer = Composer(corpus, vocabulary, given.seed * 100 + rank)
-    readings = ReadingComposer(vocabulary, given.seed * 100 + rank) if given.reading else None
+    readings = (
+        ReadingComposer(vocabulary, given.seed * 100 + rank) if given.reading and given.stage != "encoder" else None
+    )
     ready: queue.Queue[Ready] = queue.Queue(6)
 
     def compose() -> None:
@@ -423,7 +474,7 @@ def prepare(given: argparse.Namespace, rank: int, vocabulary: Vocabulary, corpus
 
 
 def average_gradients(network: Network, processes: int) -> None:
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]  # the same ones in every process
     flat = torch.cat([g.flatten() for g in gradients])
     torch.distributed.all_reduce(flat)
     flat /= processes
@@ -455,19 +506,38 @@ class Clock:
         return self._agreed * self._seconds / 60
 
 
+@torch.no_grad()
+def sound_alike(network: Network, vocabulary: Vocabulary) -> None:
+    """Start characters of one sound from nearly one embedding: 400 syllables are learnt sooner than 2,800 characters."""
+    pronounce = Pronouncer(vocabulary.characters)
+    random_part = torch.Generator().manual_seed(0)
+    width = network.geometry.width
+    sounds = torch.randn(4, PHONEME_CLASSES, width, generator=random_part)
+    tones = torch.randn(6, width, generator=random_part)
+    for character in filter(is_han, vocabulary.characters):
+        phonemes, tone = pronounce.sound(character)
+        vector = sum(sounds[min(place, 3), phoneme] for place, phoneme in enumerate(phonemes))
+        vector = vector / len(phonemes) ** 0.5 + 0.4 * tones[tone] + 0.4 * torch.randn(width, generator=random_part)
+        network.embedding.weight[vocabulary[character]] = 0.05 * vector
+
+
 def work(rank: int, given: argparse.Namespace) -> None:
     """One training process; every process holds the same weights and sees other clips."""
     torch.set_flush_denormal(True)
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{given.rendezvous}", rank=rank, world_size=given.processes)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{given.rendezvous}", rank=rank, world_size=given.processes
+    )
     vocabulary = Vocabulary((given.corpus / "alphabet.txt").read_text(encoding="utf-8"))
     network = Network(Geometry(len(vocabulary.tokens)))
     if given.start:
         network.load_state_dict(torch.load(given.start)["weights"], strict=False)
+    if given.stage == "decoder":
+        sound_alike(network, vocabulary)
     corpus = Corpus(given.corpus)
     first = rank == 0
-    check = Corpus(given.check).clips[:60] if given.check and first else []
+    check = Corpus(given.check).clips[:30] if given.check and first else []
     torch.manual_seed(given.seed + rank)
     groups = [
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.01},
@@ -477,8 +547,8 @@ def work(rank: int, given: argparse.Namespace) -> None:
     average = {k: v.clone() for k, v in network.state_dict().items()}
     clock = Clock(given.minutes)
     ready = prepare(given, rank, vocabulary, corpus, clock)
-    progress = Progress(given, network, average, vocabulary, corpus, check)
-    spread = 1.0
+    progress = Progress(given, network, average=average, vocabulary=vocabulary, corpus=corpus, check=check)
+    spread, text_tokens = 1.0, vocabulary["<|endoftext|>"] + 1
     step = 0
     while (spent := clock.agree()) < 1:
         batch, reading = ready.get()
@@ -487,8 +557,9 @@ def work(rank: int, given: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate
         # the reader first learns to imitate; after that its error is the blur it adds
-        got = losses(network, batch, 1.0 if spent < 0.4 else 0.5, reading if spent > given.reading_from else None, spread)
-        spread = 0.98 * spread + 0.02 * math.sqrt(got.imitation)
+        practice = reading if spent > given.reading_from else None
+        got = losses(network, batch, stage=given.stage, reading=practice, spread=spread, text_tokens=text_tokens)
+        spread = 0.98 * spread + 0.02 * BLUR * math.sqrt(got.imitation)
         optimiser.zero_grad(set_to_none=False)
         got.total.backward()
         average_gradients(network, given.processes)
@@ -501,7 +572,7 @@ def work(rank: int, given: argparse.Namespace) -> None:
                 average[name].lerp_(value, 1 - keep)
         if first:
             progress.note(step, batch, got, clock, rate)
-        if step % 200 == 0:
+        if step % 1000 == 0:
             corpus.refresh()
     if first:
         progress.save(final=True)
@@ -511,8 +582,16 @@ def work(rank: int, given: argparse.Namespace) -> None:
 class Progress:
     """What the first process prints and saves."""
 
-    def __init__(self, given: argparse.Namespace, network: Network, average: dict[str, Tensor], vocabulary: Vocabulary,
-                 corpus: Corpus, check: list[Clip]) -> None:
+    def __init__(
+        self,
+        given: argparse.Namespace,
+        network: Network,
+        *,
+        average: dict[str, Tensor],
+        vocabulary: Vocabulary,
+        corpus: Corpus,
+        check: list[Clip],
+    ) -> None:
         self._given, self._network, self._average = given, network, average
         self._vocabulary, self._corpus, self._check = vocabulary, corpus, check
         self._normalise = Composer(corpus, vocabulary, 0)
@@ -529,25 +608,32 @@ class Progress:
             names = ("text", "phoneme", "tone", "guide", "phoneme_right", "imitation", "reading")
             mean = {k: round(sum(getattr(s, k) for s in self._seen) / len(self._seen), 3) for k in names}
             self._seen.clear()
-            print(f"{clock.minutes:5.1f} min step {step} clips {self._clips} audio {self._frames / 360_000:.1f} h "
-                  f"lr {rate:.1e} corpus {len(self._corpus.clips)}", mean, flush=True)
+            print(
+                f"{clock.minutes:5.1f} min step {step} clips {self._clips} audio {self._frames / 360_000:.1f} h "
+                f"lr {rate:.1e} corpus {len(self._corpus.clips)}",
+                mean,
+                flush=True,
+            )
         if clock.minutes >= self._next_save:
             self._next_save = clock.minutes + self._given.check_every
             self.save()
 
     def save(self, final: bool = False) -> None:
         torch.save({"weights": self._average, "characters": self._vocabulary.characters}, self._given.out)
-        if self._check:
+        if self._check and self._given.stage != "encoder":
             averaged = Network(self._network.geometry)
             averaged.load_state_dict(self._average)
             cer = evaluate(averaged, self._check, self._vocabulary, self._normalise)
-            print(f"      {'final ' if final else ''}CER of {len(self._check)} held-out sentences {cer:.3f}", flush=True)
+            print(
+                f"      {'final ' if final else ''}CER of {len(self._check)} held-out sentences {cer:.3f}", flush=True
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--check", type=Path, help="folder with shards to report CER on while training")
+    parser.add_argument("--stage", choices=("encoder", "decoder", "joint"), default="joint")
     parser.add_argument("--check-every", type=float, default=8, help="minutes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="continue from these weights")
@@ -556,7 +642,9 @@ def main() -> None:
     parser.add_argument("--last", type=float, default=0.01, help="learning rate at the end, as a share of --rate")
     parser.add_argument("--reading", type=int, default=24, help="unspoken sentences per step and process")
     parser.add_argument("--reading-from", type=float, default=0.12, help="share of the time after which reading begins")
-    parser.add_argument("--long-from", type=float, default=0.65, help="share of the time after which 30 s windows begin")
+    parser.add_argument(
+        "--long-from", type=float, default=0.65, help="share of the time after which 30 s windows begin"
+    )
     parser.add_argument("--long-share", type=float, default=0.2)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="per process")

@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 # "" makes CTranslate2 treat the model as multilingual; " ", "-" and "'" are asked for by faster-whisper's tokenizer
 LEADING = ("", "<unk>", " ", "-", "'", "，", "。", "？")
 SPECIAL = (
-    "<|endoftext|>", "<|startoftranscript|>", "<|zh|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>",
-    "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>",
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|zh|>",
+    "<|translate|>",
+    "<|transcribe|>",
+    "<|startoflm|>",
+    "<|startofprev|>",
+    "<|nospeech|>",
+    "<|notimestamps|>",
 )
 TIMESTAMPS = tuple(f"<|{i * 0.02:.2f}|>" for i in range(1501))
 
@@ -42,14 +49,40 @@ class Vocabulary:
     def tokenizer_json(self) -> str:
         """A ``tokenizers`` file: characters are tokens, nothing is merged."""
         added = [
-            {"id": self.ids[t], "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+            {
+                "id": self.ids[t],
+                "content": t,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
             for t in (*SPECIAL, *TIMESTAMPS)
         ]
         text = {t: i for t, i in self.ids.items() if t and t not in set(SPECIAL) | set(TIMESTAMPS)}
-        model = {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
-                 "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "vocab": text, "merges": []}
+        model = {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": "<unk>",
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": text,
+            "merges": [],
+        }
         return json.dumps(
-            {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-             "pre_tokenizer": None, "post_processor": None, "decoder": {"type": "Fuse"}, "model": model},
+            {
+                "version": "1.0",
+                "truncation": None,
+                "padding": None,
+                "added_tokens": added,
+                "normalizer": None,
+                "pre_tokenizer": None,
+                "post_processor": None,
+                "decoder": {"type": "Fuse"},
+                "model": model,
+            },
             ensure_ascii=False,
         )
