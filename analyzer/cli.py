@@ -415,7 +415,8 @@ def _score_all(
         _note(f"{count} calls scored again: {why}")
     scored = [call.call_id for call in calls if call.call_id not in failures]
     reports = (json.loads(run.report_text(call_id)) for call_id in scored)
-    write_tables(reports, {rule.id: rule.title for rule in pack.rules}, run.path, [*unusable, *failures.values()])
+    titles = {rule.id: rule.title for rule in pack.rules}
+    write_tables(reports, titles, run.path, [*unusable, *failures.values()], output.titles)
     output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
 
@@ -437,7 +438,7 @@ class _Output:
     """Reports to standard output in the format asked for, and what they add up to."""
 
     def __init__(self, format_: Format, pack: Pack, *, quiet: bool = False, fail_below: float | None = None) -> None:
-        self._titles = _titles(pack)
+        self.titles = _titles(pack)
         self.failed = 0
         self.codes: list[int] = []
         self._format = format_
@@ -475,7 +476,7 @@ class _Output:
 
         from analyzer.render import print_scorecard
 
-        print_scorecard(report, self._titles, Console())
+        print_scorecard(report, self.titles, Console())
 
     def _print_summary(self, folder: str | None) -> None:
         from rich.console import Console

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import xlsxwriter
@@ -40,19 +41,24 @@ class Column(NamedTuple):
 
 
 def write_tables(
-    reports: Iterable[Report], rules: Mapping[str, str], folder: Path, failures: Iterable[Failure] = ()
+    reports: Iterable[Report],
+    rules: Mapping[str, str],
+    folder: Path,
+    failures: Iterable[Failure] = (),
+    elements: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> tuple[Path, ...]:
     """Write ``calls.csv``, ``findings.csv`` and ``calls.xlsx`` into ``folder``; a reader never sees one half written.
 
     reports   read once, one at a time: memory does not grow with the run
     rules     id -> title of every rule of the pack, in the order wanted for the columns
     failures  calls without a report, for a sheet of their own (无法处理)
+    elements  (rule id, element) -> title, for findings of something that was not said
     raises    StoreError if a file cannot be written (it may be open in Excel)
     """
     paths = tuple(folder / name for name in ("calls.csv", "findings.csv", "calls.xlsx"))
     parts = tuple(path.with_name(path.name + ".part") for path in paths)
     try:
-        _write(reports, rules, failures, parts)
+        _write(reports, _call_columns(rules), _finding_columns(rules, elements), failures, parts)
         for part, path in zip(parts, paths, strict=True):
             part.replace(path)
     except (OSError, xlsxwriter.exceptions.XlsxWriterException) as error:
@@ -61,11 +67,13 @@ def write_tables(
 
 
 def _write(
-    reports: Iterable[Report], rules: Mapping[str, str], failures: Iterable[Failure], parts: Sequence[Path]
+    reports: Iterable[Report],
+    call_columns: list[Column],
+    finding_columns: list[Column],
+    failures: Iterable[Failure],
+    parts: Sequence[Path],
 ) -> None:
     calls, findings, book = parts
-    call_columns = _call_columns(rules)
-    finding_columns = _finding_columns(rules)
     with ExitStack() as stack:
         call_rows = stack.enter_context(_CsvTable(calls, call_columns))
         finding_rows = stack.enter_context(_CsvTable(findings, finding_columns))
@@ -117,11 +125,16 @@ def _rule_column(rule: str, title: str) -> Column:
     return _coded(rule, title, 12, lambda report: _outcome(report, rule), OUTCOMES)
 
 
-def _finding_columns(rules: Mapping[str, str]) -> list[Column]:
+def _finding_columns(rules: Mapping[str, str], elements: Mapping[tuple[str, str], str]) -> list[Column]:
+    def category(row: Any) -> Cell:
+        """Of a finding of something missing it is the element's id."""
+        code: Cell = row[2].get("category")
+        return elements.get((row[1]["rule"], str(code)), code)
+
     return [
         Column("call_id", "通话", 24, lambda row: row[0]["call_id"]),
         Column("rule", "规则", 18, lambda row: row[1]["rule"], lambda row: rules.get(row[1]["rule"], row[1]["rule"])),
-        Column("category", "类别", 12, lambda row: row[2].get("category")),
+        Column("category", "类别", 12, lambda row: row[2].get("category"), category),
         _coded("severity", "严重度", 8, lambda row: row[2].get("severity") or row[1].get("severity"), SEVERITIES),
         _coded("outcome", "规则结论", 10, lambda row: row[1]["outcome"], OUTCOMES),
         _coded("role", "说话人", 8, lambda row: row[2].get("role"), ROLES),

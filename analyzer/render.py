@@ -181,15 +181,14 @@ def _finding(finding: Mapping[str, Any]) -> Iterator[RenderableType]:
     severity = finding.get("severity")
     if severity:
         head.append(f" {SEVERITIES[severity]}", style=_SEVERITY_STYLES[severity])
-    if finding.get("category"):
-        head.append(f" {finding['category']}")
     if finding.get("quote"):
+        head.append(f" {finding['category']}" if finding.get("category") else "")
         head.append(f" “{finding['quote']}”", style="red")
+    else:  # something that was not said: the message names it
+        head.append(f" {finding.get('message') or ''}")
     if finding.get("match") == "homophone":
         head.append("（同音）", style="dim")
     yield head
-    if finding.get("message") and not finding.get("quote"):
-        yield Padding(Text(finding["message"]), (0, 0, 0, 2))
     if finding.get("suggestion"):
         yield Padding(Text(f"建议：{finding['suggestion']}", style="green"), (0, 0, 0, 2))
 

@@ -102,6 +102,14 @@ def test_the_workbook_speaks_the_floors_language(tmp_path: Path) -> None:
     )
 
 
+def test_what_was_not_said_is_named_in_the_workbook_by_its_title(tmp_path: Path) -> None:
+    report = a_report(quote=None)
+    report["rules"][1]["findings"][0]["category"] = "greeting"
+    write_tables([report], RULES, tmp_path, elements={("banned_phrase", "greeting"): "问候"})
+    assert sheet_rows(tmp_path / "calls.xlsx", "质检发现")[1][2] == "问候"
+    assert csv_rows(tmp_path / "findings.csv")[0]["category"] == "greeting"
+
+
 @pytest.mark.parametrize("said", ["=1+1", "+861", "-5", "@SUM(A1)", "\t=1", " =1+1", "\uff1d1", "\r=1"])
 def test_what_a_caller_said_never_becomes_a_formula(tmp_path: Path, said: str) -> None:
     write_tables([a_report(quote=said)], RULES, tmp_path)

@@ -115,6 +115,18 @@ def test_each_rule_has_its_mark() -> None:
     assert "201 字/分钟（应为 96～144）" in text
 
 
+def test_something_missing_is_named_by_its_message_on_one_line() -> None:
+    finding = {
+        "category": "thanks",
+        "severity": "major",
+        "start_ms": 58_500,
+        "quote": None,
+        "message": "结束语缺少感谢",
+    }
+    rule = {"rule": "closing", "title": "结束语", "outcome": "violation", "points": -20, "findings": [finding]}
+    assert "00:58.5 较重 结束语缺少感谢" in printed(a_report(rules=[rule]))
+
+
 def test_without_colour_a_hit_stands_in_brackets_in_the_transcript() -> None:
     assert "我【我不是跟您讲清楚了】吗？" in printed(a_report())
 
