@@ -66,10 +66,12 @@ def tone(frequencies: Sequence[float], on: float = SECONDS, off: float = 0) -> W
 
 
 def dtmf(on: float, off: float, rng: np.random.Generator) -> Wave:
-    keys = [[low, high] for low in (697, 770, 852, 941) for high in (1209, 1336, 1477, 1633)]
-    presses = [tone(keys[rng.integers(16)], SECONDS)[: int((on + off) * SAMPLE_RATE)] for _ in range(600)]
-    gate = seconds(on + off) < on
-    return np.concatenate([press * gate for press in presses])[: SECONDS * SAMPLE_RATE]
+    at = seconds(on + off)
+    keys = [(low, high) for low in (697, 770, 852, 941) for high in (1209, 1336, 1477, 1633)]
+    n_presses = int(SECONDS / (on + off)) + 1
+    pressed = [keys[i] for i in rng.integers(16, size=n_presses)]
+    presses = [np.sin(2 * np.pi * np.multiply.outer(key, at)).sum(axis=0) * (at < on) for key in pressed]
+    return np.concatenate(presses)[: SECONDS * SAMPLE_RATE]
 
 
 def music(rng: np.random.Generator, *, decay: float, vibrato: float = 0) -> Wave:
