@@ -165,16 +165,14 @@ def trained_paths(model: ModelFolder, calls: Sequence[Call], beam: int, cores: i
 def random_paths(folder: Path, calls: Sequence[Call], beam: int, cores: int) -> list[Way]:
     ours = WhisperRecogniser(open_folder(folder), device="cpu", beam_size=beam, workers=cores, threads=1)
     engine = ours._engine
-    end = engine._tokenizer.eot
-    engine._suppressed = [*engine._suppressed, end]
+    first_time = engine._tokenizer.timestamp_begin
+    never = [engine._tokenizer.eot, *range(first_time, first_time + 1501)]  # nobody stops early, nobody skips ahead
+    engine._suppressed = [*engine._suppressed, *never]
     whisper = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=cores)
     batched = BatchedInferencePipeline(whisper)
     segments = [one for call in calls for found in segments_of(call).values() for one in found if not one.gated]
     speech_s = sum(span.duration_ms for one in segments for span in one.speech) / 1000
     everything_s = sum(len(samples) for samples, _ in channels_of(calls)) / 16_000
-
-    def budget(per_second: float) -> Callable[[float], int]:
-        return lambda seconds: max(1, round(per_second * min(seconds, 28)))
 
     def own(tail_ms: int | None, alone: bool) -> list[str]:
         windows: list[Window] = []
@@ -186,16 +184,17 @@ def random_paths(folder: Path, calls: Sequence[Call], beam: int, cores: int) -> 
                     else one_by_one(segments)
                 )
                 windows += [window for window in found if window.heard]
-        heard_s = sum(len(window.samples()) for window in windows) / 16_000
-        engine._budget = budget(TOKENS_PER_SECOND * speech_s / heard_s)  # type: ignore[method-assign]
-        engine.decode([Task(window.samples(), tail_ms, beam) for window in windows])
+        tasks = [Task(window.samples(), tail_ms, beam) for window in windows]
+        share = TOKENS_PER_SECOND * speech_s / sum(task.budget_s for task in tasks)
+        engine._budget = lambda seconds: max(1, round(share * seconds))  # type: ignore[method-assign]
+        engine.decode(tasks)
         return []
 
     def theirs(transcribe: Callable[..., Any], tokens: int, **more: Any) -> list[str]:
         options: dict[str, Any] = {
             "language": "zh", "beam_size": beam, "temperature": 0, "without_timestamps": True,
             "compression_ratio_threshold": None, "log_prob_threshold": None, "no_speech_threshold": None,
-            "suppress_tokens": [-1, end], "max_new_tokens": 2 * tokens - 4,  # of which the engine allows half and two
+            "suppress_tokens": [-1, *never], "max_new_tokens": 2 * tokens - 4,  # the engine allows half of it and two
         }  # fmt: skip
         for samples, _ in channels_of(calls):
             for _ in transcribe(float_samples(samples), **options, **more)[0]:

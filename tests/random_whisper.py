@@ -37,8 +37,11 @@ class Geometry:
 TINY = Geometry(mels=80, width=384, encoder_layers=4, decoder_layers=4, heads=6)
 
 
-def byte_level_tokenizer(whole: Iterable[str] = ()) -> Tokenizer:
-    """Byte-level BPE: a 汉字 is three tokens, unless it (or a whole word) is listed in ``whole``."""
+def byte_level_tokenizer(whole: Iterable[str] = (), extra_tokens: int = 0) -> Tokenizer:
+    """Byte-level BPE: a 汉字 is three tokens, unless it (or a whole word) is listed in ``whole``.
+
+    extra_tokens  more tokens, which no text is made of
+    """
     to_unicode = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate(to_unicode)}
     merges: list[tuple[str, str]] = []
@@ -49,6 +52,8 @@ def byte_level_tokenizer(whole: Iterable[str] = ()) -> Tokenizer:
             if pair not in merges:
                 merges.append(pair)
                 vocabulary.setdefault("".join(pair), len(vocabulary))
+    for number in range(extra_tokens):
+        vocabulary[f"unused{number}"] = len(vocabulary)
     vocabulary[""] = len(vocabulary)  # CTranslate2 takes a model with this token for multilingual
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -83,13 +88,12 @@ def build(
     alignment     name the alignment heads in config.json, as converted models do
     after_prompt  spell it after this prompt, which must have at least as many tokens as the text
     only_in_full_windows  spell it only if the window is 30 s long: a model that shorter ones would ruin
-    extra_tokens  more (never spoken) vocabulary, to reach the size of a real model
+    extra_tokens  more vocabulary, to reach the size of a real model
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = byte_level_tokenizer(whole)
+    tokenizer = byte_level_tokenizer(whole, extra_tokens)
     end = tokenizer.token_to_id("<|endoftext|>")
     vocabulary = [tokenizer.id_to_token(number) for number in range(tokenizer.get_vocab_size())]
-    vocabulary += [f"<|unused{number}|>" for number in range(extra_tokens)]
     spoken = tokenizer.encode(text, add_special_tokens=False).ids if text else []
     times = list(token_times) if token_times is not None else [0.1 * (number + 1) for number in range(len(spoken) + 1)]
     if len(times) != len(spoken) + 1:

@@ -30,8 +30,7 @@ from analyzer.models import ModelFolder
 SAMPLE_RATE = 16_000
 FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3000  # the 30 s Whisper is trained on
-FRAME_STEP = 50  # lengths are rounded up to half a second, so that batches form
-BUDGET_STEP_S = 4  # token budgets in 30 s windows are rounded up likewise
+FRAME_STEP = 100  # lengths are rounded up to a second, so that batches form
 MS_PER_POSITION = 20  # one encoder position
 CHARACTERS_PER_SECOND = 12  # more than anybody says: the budget that stops a runaway
 SPARE_CHARACTERS = 8
@@ -67,9 +66,9 @@ class Task:
 
     @property
     def budget_s(self) -> float:
-        """Seconds of speech the token budget is made for: the same for all that share a batch."""
-        step = FRAME_STEP if self.tail_ms is not None else BUDGET_STEP_S * FRAMES_PER_SECOND
-        return _up(self.audio_frames, step) / FRAMES_PER_SECOND
+        """Seconds of speech the token budget is made for, the same for all of a bucket: 30 in every 30 s window."""
+        frames = FULL_FRAMES if self.tail_ms is None else _up(self.audio_frames, FRAME_STEP)
+        return frames / FRAMES_PER_SECOND
 
     @property
     def bucket(self) -> tuple[int, int, float]:
@@ -250,7 +249,7 @@ class Engine:
 
 def _batches(tasks: Sequence[Task], size: int) -> Iterator[list[int]]:
     """Places of tasks that go together, longest first: at most ``size`` of one bucket."""
-    order = sorted(range(len(tasks)), key=lambda place: tasks[place].bucket, reverse=True)
+    order = sorted(range(len(tasks)), key=lambda place: (tasks[place].bucket, tasks[place].audio_frames), reverse=True)
     for _, group in groupby(order, key=lambda place: tasks[place].bucket):
         places = list(group)
         yield from (places[start : start + size] for start in range(0, len(places), size))

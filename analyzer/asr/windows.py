@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SAMPLES_PER_MS = 16
 PAUSE_MS = 500  # silence between packed segments: a breath, so that the model does not join two sentences
 LONGEST_MS = 28_000  # of 30 s: a window filled to the brim loses its last words
-WIDEST_MS = 60_000  # call time from a window's first to its last segment, which bounds how late a live result can be
+WIDEST_MS = 120_000  # call time from a window's first to its last segment, which bounds how late a live result can be
 
 Samples = NDArray[np.int16]
 
