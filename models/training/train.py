@@ -16,6 +16,7 @@ import argparse
 import math
 import queue
 import random
+import re
 import tempfile
 import threading
 import time
@@ -40,6 +41,7 @@ from models.training.vocabulary import Vocabulary
 
 BATCH_FRAMES = 1_500  # per process; small batches, many steps: the time is short
 IGNORE = -100
+_CLAUSE = re.compile(r"[^，。？]+[，。？]?")
 GUIDE = 0.3  # weight of the attention teacher
 BLUR = 0.4  # share of the reader's error that is added to it as noise: most of the error is voice and line, not sound
 Array = NDArray[np.float32]
@@ -52,6 +54,32 @@ class Clip:
     tone: NDArray[np.uint8]
     text: str
     spans: NDArray[np.int32]  # (n_han, 2) frames from the clip's start
+
+
+def short_text(text: str, draw: random.Random) -> tuple[int, int]:
+    """Bounds of a clause of `text`, or of two to six characters in it: short examples teach where to look sooner."""
+    start, end = draw.choice([piece.span() for piece in _CLAUSE.finditer(text)])
+    if draw.random() < 0.5 and end - start > 3:
+        size = draw.randint(2, min(6, end - start - 1))
+        start += draw.randint(0, end - start - 1 - size)
+        end = start + size
+    return start, end
+
+
+def short_clip(clip: Clip, draw: random.Random) -> Clip:
+    """The part of the clip in which a short part of its text is spoken."""
+    begin, finish = short_text(clip.text, draw)
+    first = sum(map(is_han, clip.text[:begin]))
+    last = first + sum(map(is_han, clip.text[begin:finish]))
+    if first == last:
+        return clip
+    spans = clip.spans[first:last]
+    earliest = int(clip.spans[first - 1][1]) if first else 0
+    latest = int(clip.spans[last][0]) if last < len(clip.spans) else len(clip.mel)
+    start = max(earliest, int(spans[0][0]) - draw.randint(2, 30))
+    end = min(latest, int(spans[-1][1]) + draw.randint(2, 30))
+    text = clip.text[begin:finish]
+    return Clip(clip.mel[start:end], clip.phoneme[start:end], clip.tone[start:end], text, spans - start)
 
 
 @dataclass(slots=True)
@@ -118,8 +146,9 @@ class Corpus:
 class Composer:
     """Clips -> batches."""
 
-    def __init__(self, corpus: Corpus, vocabulary: Vocabulary, seed: int) -> None:
+    def __init__(self, corpus: Corpus, vocabulary: Vocabulary, seed: int, short: float = 0.0) -> None:
         self._corpus, self._vocabulary = corpus, vocabulary
+        self._short = short
         self._draw = random.Random(seed)
         self._rng = np.random.default_rng(seed)
 
@@ -132,11 +161,12 @@ class Composer:
             pad_to = 3000 if full or draw.random() < 0.5 else 0
         else:
             # clips of similar length keep the padding of a batch small
-            sample = sorted(
-                draw.sample(self._corpus.clips, min(len(self._corpus.clips), 200)), key=lambda c: len(c.mel)
-            )
+            sample = draw.sample(self._corpus.clips, min(len(self._corpus.clips), 200))
+            if draw.random() < self._short:
+                sample = [short_clip(clip, draw) for clip in sample]
+            sample.sort(key=lambda clip: len(clip.mel))
             start = draw.randrange(len(sample))
-            size = max(1, min(24, BATCH_FRAMES // (len(sample[start].mel) + 60)))
+            size = max(1, min(32, BATCH_FRAMES // (len(sample[start].mel) + 60)))
             start = max(0, min(start, len(sample)) - size)
             examples = [self._single(clip) for clip in sample[start : start + size]]
             if draw.random() < 0.15:
@@ -300,8 +330,9 @@ class Composer:
 class ReadingComposer:
     """Unspoken training text as frame labels of made-up but plausible lengths."""
 
-    def __init__(self, vocabulary: Vocabulary, seed: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, seed: int, short: float = 0.0) -> None:
         self._vocabulary = vocabulary
+        self._short = short
         self._text = TextComposer(seed, set(vocabulary.characters))
         self._pronounce = Pronouncer(vocabulary.characters)
         self._draw = random.Random(seed)
@@ -309,7 +340,10 @@ class ReadingComposer:
     def batch(self, size: int) -> Reading:
         v, draw = self._vocabulary, self._draw
         rows = []
-        texts = sorted((self._text.sentence() for _ in range(4 * size)), key=len)
+        sentences = [self._text.sentence() for _ in range(4 * size)]
+        if draw.random() < self._short:
+            sentences = [sentence[slice(*short_text(sentence, draw))] for sentence in sentences]
+        texts = sorted(sentences, key=len)
         start = draw.randrange(3 * size)
         prefix = [v["<|startoftranscript|>"], v["<|zh|>"], v["<|transcribe|>"], v["<|notimestamps|>"]]
         for text in texts[start : start + size]:
@@ -458,10 +492,10 @@ def prepare(
     given: argparse.Namespace, rank: int, vocabulary: Vocabulary, corpus: Corpus, clock: Clock
 ) -> queue.Queue[Ready]:
     """Compose batches in a thread of their own; the queue ends with the process."""
-    composer = Composer(corpus, vocabulary, given.seed * 100 + rank)
-    readings = (
-        ReadingComposer(vocabulary, given.seed * 100 + rank) if given.reading and given.stage != "encoder" else None
-    )
+    seed = given.seed * 100 + rank
+    composer = Composer(corpus, vocabulary, seed, given.short)
+    reads = given.reading and given.stage != "encoder"
+    readings = ReadingComposer(vocabulary, seed, given.short) if reads else None
     ready: queue.Queue[Ready] = queue.Queue(6)
 
     def compose() -> None:
@@ -533,7 +567,7 @@ def work(rank: int, given: argparse.Namespace) -> None:
     network = Network(Geometry(len(vocabulary.tokens)))
     if given.start:
         network.load_state_dict(torch.load(given.start)["weights"], strict=False)
-    if given.stage == "decoder":
+    if given.sound_alike:
         sound_alike(network, vocabulary)
     corpus = Corpus(given.corpus)
     first = rank == 0
@@ -552,7 +586,7 @@ def work(rank: int, given: argparse.Namespace) -> None:
     step = 0
     while (spent := clock.agree()) < 1:
         batch, reading = ready.get()
-        warm = min(1.0, (step + 1) / 300)
+        warm = min(1.0, (step + 1) / 150)
         rate = given.rate * warm * (given.last + (1 - given.last) * 0.5 * (1 + math.cos(math.pi * spent)))
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -634,6 +668,8 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--check", type=Path, help="folder with shards to report CER on while training")
     parser.add_argument("--stage", choices=("encoder", "decoder", "joint"), default="joint")
+    parser.add_argument("--sound-alike", action="store_true", help="start characters of one sound from one embedding")
+    parser.add_argument("--short", type=float, default=0.0, help="share of batches that hold clauses and less")
     parser.add_argument("--check-every", type=float, default=8, help="minutes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="continue from these weights")
