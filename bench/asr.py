@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
@@ -35,8 +34,8 @@ from analyzer.asr import WhisperRecogniser
 from analyzer.models import resolve
 from analyzer.types import Role
 from analyzer.vad import SpeechDetector
-from models.training.corpus import HELD_OUT_VOICES, TRAINING_VOICES, telephone
-from models.training.espeak import SAMPLE_RATE, Espeak, is_han
+from models.training.corpus import HELD_OUT_VOICES, TRAINING_VOICES, telephone, to_16_khz
+from models.training.espeak import Espeak, is_han
 from models.training.text import Composer, _lines, alphabet, expand, spoken_only, templates
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +101,7 @@ def speak(
         parts = [np.zeros(8000, np.float32)]
         for sentence in group:
             speech = speaker.say(sentence, voice=voice, pitch=pitch, wpm=rate)
-            parts += [soxr.resample(speech.samples.astype(np.float32) / 32768, SAMPLE_RATE, 16_000)]
+            parts += [to_16_khz(speech)]
             parts += [np.zeros(draw.randint(12_000, 24_000), np.float32)]
         line = telephone(0.4 * np.concatenate(parts), random.Random(1))
         noise = np.random.default_rng(start).normal(0, 10 ** (-60 / 20), len(line))

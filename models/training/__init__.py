@@ -2,7 +2,10 @@
 
 Run from the repository root, in this order (see ``models/demo/README.md`` for the figures they gave):
 
-    python -m models.training.corpus --out build/corpus --clips 90000
-    python -m models.training.train  --corpus build/corpus --out build/demo.pt --minutes 95
+    python -m models.training.corpus  --out build/corpus --clips 36000
+    python -m models.training.train   --stage encoder --corpus build/corpus --out build/encoder.pt --minutes 13
+    python -m models.training.train   --stage decoder --sound-alike --start build/encoder.pt … --minutes 34
+    python -m models.training.train   --stage joint --short 0.6 --start build/decoder.pt … --minutes 33
     python -m models.training.convert build/demo.pt models/demo
+    python -m models.training.calibrate models/demo
 """

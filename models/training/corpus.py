@@ -128,9 +128,13 @@ def speak(speaker: Espeak, text: str, draw: random.Random, voices: tuple[str, ..
     )
 
 
+def to_16_khz(speech: Speech) -> Samples:
+    return np.asarray(soxr.resample(speech.samples.astype(np.float32) / 32768, SAMPLE_RATE, 16_000), np.float32)
+
+
 def waveform(speech: Speech, draw: random.Random) -> Samples:
     """16 kHz samples with random level and line."""
-    samples = np.asarray(soxr.resample(speech.samples.astype(np.float32) / 32768, SAMPLE_RATE, 16_000), np.float32)
+    samples = to_16_khz(speech)
     samples *= 10 ** (draw.uniform(-25, 3) / 20) / max(0.05, float(np.abs(samples).max()))
     samples = np.clip(samples, -1, 1)
     return telephone(samples, draw) if draw.random() < 0.7 else samples
