@@ -1,7 +1,7 @@
 """Every forbidden phrase of the written standards and its common variants is found; every lookalike is left alone.
 
-``data/banned_phrases.json`` lists them by their number in the standards' inventory. A bare 等一下 is not among them: how
-to ask for a wait is the business of the hold rules.
+``data/banned_phrases.json`` lists them by their number in the standards' inventory. A bare 等一下 is not among them:
+how to ask for a wait is the business of the hold rules.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Speak the training text: shards of raw log-mel frames with the label of every frame and character.
 
-Each shard is one ``.npz``: ``mel`` float16 (n_frames, 80), log10 mel power as Whisper computes it, not yet normalised,
-100 frames a second; ``phoneme`` and ``tone`` uint8 (n_frames,); ``clip`` int32 (n_clips, 2) first and last frame; ``text``
-the sentence of each clip; ``spans`` int32 (n_characters, 2), the frames of each Han character, in order over all clips.
+Each shard is one ``.npz``: ``mel`` float16 (n_frames, 80), log10 mel power as Whisper computes it, not yet
+normalised, 100 frames a second; ``phoneme`` and ``tone`` uint8 (n_frames,); ``clip`` int32 (n_clips, 2) first and last
+frame; ``text`` the sentence of each clip; ``spans`` int32 (n_characters, 2), the frames of each Han character, in order
+over all clips.
 
 About 70 % of the clips go through a telephone: 300-3400 Hz, 8 kHz, μ-law, A-law or a low-rate codec.
 """

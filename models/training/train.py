@@ -5,9 +5,9 @@ Three stages, each starting from the weights of the one before: ``encoder`` lear
 windows too.
 
 Batches hold about the same number of mel frames each. Most are single clips with some real tail; a share is padded
-with zeros in log-mel (as faster-whisper pads), a share joins clips into windows of up to 30 s with pauses, half of those
-with timestamp tokens and some after a previous-text prompt. The learning rate follows a cosine over the wall clock, so
-the schedule ends where the time does.
+with zeros in log-mel (as faster-whisper pads), a share joins clips into windows of up to 30 s with pauses, half of
+those with timestamp tokens and some after a previous-text prompt. The learning rate follows a cosine over the wall
+clock, so the schedule ends where the time does.
 """
 
 from __future__ import annotations
@@ -542,7 +542,7 @@ class Clock:
 
 @torch.no_grad()
 def sound_alike(network: Network, vocabulary: Vocabulary) -> None:
-    """Start characters of one sound from nearly one embedding: 400 syllables are learnt sooner than 2,800 characters."""
+    """Start characters of one sound from nearly one embedding: syllables are learnt sooner than characters."""
     pronounce = Pronouncer(vocabulary.characters)
     random_part = torch.Generator().manual_seed(0)
     width = network.geometry.width
