@@ -500,6 +500,8 @@ def _list(value: Any, place: str) -> Sequence[Any]:
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{place} must be text")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):  # JSON allows half a pair, no text encoding does
+        raise InputError(f"{place} holds half of a surrogate pair; write the text again from its source")
     return value
 
 
