@@ -8,4 +8,7 @@ Run from the repository root, in this order (see ``models/demo/README.md`` for t
     python -m models.training.train   --stage joint --short 0.6 --start build/decoder.pt … --minutes 33
     python -m models.training.convert build/demo.pt models/demo
     python -m models.training.calibrate models/demo
+
+``--start models/demo`` trains on from the shipped model: first ``encoder`` and ``decoder`` for a few minutes each, since the
+teachers are not part of it, then ``joint``.
 """

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
+from models.training import restore
 from models.training.corpus import PHONEME_CLASSES
 from models.training.espeak import is_han
 from models.training.model import GUIDED_HEADS, Geometry, Network
@@ -565,7 +566,9 @@ def work(rank: int, given: argparse.Namespace) -> None:
     )
     vocabulary = Vocabulary((given.corpus / "alphabet.txt").read_text(encoding="utf-8"))
     network = Network(Geometry(len(vocabulary.tokens)))
-    if given.start:
+    if given.start and given.start.is_dir():
+        network.load_state_dict(restore.weights(given.start, network.geometry), strict=False)
+    elif given.start:
         network.load_state_dict(torch.load(given.start)["weights"], strict=False)
     if given.sound_alike:
         sound_alike(network, vocabulary)
@@ -672,7 +675,7 @@ def main() -> None:
     parser.add_argument("--short", type=float, default=0.0, help="share of batches that hold clauses and less")
     parser.add_argument("--check-every", type=float, default=8, help="minutes")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="continue from these weights")
+    parser.add_argument("--start", type=Path, help="continue from these weights, or from a converted model folder")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--rate", type=float, default=1.3e-3)
     parser.add_argument("--last", type=float, default=0.01, help="learning rate at the end, as a share of --rate")
