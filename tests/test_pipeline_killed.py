@@ -34,14 +34,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(folder: Path, run: Path) -> subprocess.Popen[str]:
     arguments = ["score", str(folder / "in"), "--pack", str(folder / "pack"), "--run", str(run), "--jobs", "2", "-q"]
     command = [sys.executable, "-m", "tests.score_with_fakes", *arguments, "--model", "fake"]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_ctrl_c
-    )
-
-
-def _hear_ctrl_c() -> None:
-    """A shell starts background jobs deaf to Ctrl-C, and they pass that on: as when the tests run in one."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # a shell starts background jobs deaf to Ctrl-C, and they pass that on: hear it, wherever the tests run
+    hearing = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, hearing)
 
 
 def done_lines(run: Path) -> list[str]:
