@@ -60,7 +60,9 @@ class Vocabulary:
             }
             for t in (*SPECIAL, *TIMESTAMPS)
         ]
-        text = {t: i for t, i in self.ids.items() if t and t not in set(SPECIAL) | set(TIMESTAMPS)}
+        special = {*SPECIAL, *TIMESTAMPS}
+        # `tokenizers` numbers special tokens from the size of this table, so every id below them must be in it
+        text = {t or "<nothing>": i for t, i in self.ids.items() if t not in special}
         model = {
             "type": "BPE",
             "dropout": None,
