@@ -39,7 +39,8 @@ from models.training.espeak import Espeak, is_han
 from models.training.text import Composer, _lines, alphabet, expand, spoken_only, templates
 
 ROOT = Path(__file__).parent.parent
-TRAINING_SENTENCES = 60_000  # clips of the corpus the shipped model was trained on, seeds 1…30
+SPOKEN_SEEDS = range(1, 19)  # shards of the corpus the shipped model was trained on, 2,000 sentences each
+READ_SEEDS = (200, 201, 400, 401, 500, 501)  # its unspoken spelling practice, at most 130,000 sentences each
 PER_RECORDING = 8
 
 
@@ -54,12 +55,12 @@ class Recording:
 Reader = Callable[[Recording], str]
 
 
-def training_text(shards: int = TRAINING_SENTENCES // 2000, per_shard: int = 2000) -> Iterator[str]:
-    """The sentences of the corpus, composed again from their seeds, and every template's clauses."""
+def training_text() -> Iterator[str]:
+    """Every sentence the shipped model may have met, spoken or only read, composed again from the seeds."""
     characters = set(alphabet())
-    for seed in range(1, shards + 1):
+    for seed, count in [*((seed, 2_000) for seed in SPOKEN_SEEDS), *((seed, 130_000) for seed in READ_SEEDS)]:
         composer = Composer(seed, characters)
-        for _ in range(per_shard):
+        for _ in range(count):
             yield composer.sentence()
 
 
