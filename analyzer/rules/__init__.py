@@ -6,11 +6,12 @@
 from analyzer.rules.call import Call, Window
 from analyzer.rules.faults import Fault, RuleFaults, did_you_mean
 from analyzer.rules.findings import Element, Finding, Judgement, Owed
+from analyzer.rules.kinds import KINDS, parse_rule
 from analyzer.rules.pack import Pack, Profile, Weight
 from analyzer.rules.patterns import Pattern, PatternError
 from analyzer.rules.phrases import Hit, Phrase, PhraseSet
 from analyzer.rules.said import Place, Said
-from analyzer.rules.spec import KINDS, Rule, Status, WordList, Words, parse_rule
+from analyzer.rules.spec import Rule, Status, WordList, Words
 from analyzer.rules.truth import Truth
 
 __all__ = [

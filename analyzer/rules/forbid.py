@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import Field
 
 from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, is_mostly_faint, may_be_by
 from analyzer.rules.checks import Check, Watch
+from analyzer.rules.faults import Place, did_you_mean
 from analyzer.rules.findings import Finding, Judgement, Wording
 from analyzer.rules.patterns import SENTENCE_BREAK, Pattern
-from analyzer.rules.phrases import Hit, PhraseSet, keep_longest
+from analyzer.rules.phrases import Hit, Phrase, PhraseSet, keep_longest
 from analyzer.rules.said import Said
+from analyzer.rules.spec import Builder, RuleSpec, Spec, Texts, role_of
 from analyzer.rules.truth import Truth
 from analyzer.types import Role
 
@@ -198,3 +203,81 @@ class _ForbidWatch(Watch):
 
     def _is_sure(self, hit: Hit) -> bool:
         return hit.confidence >= self.check.min_confidence and is_by(hit.said, self.check.speaker)
+
+
+class ExemptionSpec(Spec):
+    every: bool = False
+    quotes: bool = False
+    before: Texts = []
+    before_not: Texts = []
+    after: Texts = []
+    after_not: Texts = []
+    reach: int = Field(default=0, ge=0, le=100)
+    need: Literal["any", "all"] = "any"
+    utterance: Texts = []
+    utterance_in: Texts = []
+    next_within_ms: int | None = Field(default=None, ge=1)
+
+    def build(self, builder: Builder, place: Place) -> Exemption:
+        said = [
+            *(
+                phrase
+                for words in builder.lists(self.utterance_in, (*place, "utterance_in"))
+                for phrase in words.phrases
+            ),
+            *builder.inline(self.utterance, (*place, "utterance")),
+        ]
+        if self.next_within_ms is not None and not said:
+            builder.fault((*place, "next_within_ms"), "next_within_ms needs utterance or utterance_in")
+        return Exemption(
+            every=self.every,
+            quotes=self.quotes,
+            before=builder.patterns(self.before, (*place, "before")),
+            before_not=builder.patterns(self.before_not, (*place, "before_not")),
+            after=builder.patterns(self.after, (*place, "after")),
+            after_not=builder.patterns(self.after_not, (*place, "after_not")),
+            reach=self.reach,
+            need_both=self.need == "all",
+            utterance=PhraseSet(said),
+            next_within_ms=self.next_within_ms,
+        )
+
+
+class ForbidSpec(RuleSpec):
+    kind: Literal["forbid"]
+    any_of: Texts = []
+    any_in: Texts = []
+    allow: Texts = []
+    allow_in: Texts = []
+    categories: Texts = []
+    exemptions: dict[str, ExemptionSpec] = {}
+
+    def build_check(self, builder: Builder) -> Forbid:
+        phrases = builder.phrases(self.any_of, self.any_in)
+        if not phrases and not builder.faults:
+            builder.fault((), "'forbid' needs any_of or any_in")
+        self._check_names(phrases, builder)
+        allow = (
+            *builder.words.allow,
+            *builder.patterns(self.allow, ("allow",)),
+            *builder.patterns_of(self.allow_in, ("allow_in",)),
+        )
+        return Forbid(
+            PhraseSet(phrases, allow),
+            self.wording,
+            speaker=role_of(self.speaker),
+            window=self.window.build(),
+            min_confidence=self.min_confidence,
+            categories=tuple(self.categories),
+            exemptions={name: e.build(builder, ("exemptions", name)) for name, e in self.exemptions.items()},
+        )
+
+    def _check_names(self, phrases: Sequence[Phrase], builder: Builder) -> None:
+        for phrase in phrases:
+            where = f"{phrase.place}: " if phrase.place else ""
+            if self.categories and phrase.category not in self.categories:
+                guess = did_you_mean(phrase.category or "", self.categories)
+                builder.fault(("categories",), f"{where}category {phrase.category!r} is not among categories{guess}")
+            for name in sorted(phrase.exempt - set(self.exemptions)):
+                guess = did_you_mean(name, self.exemptions)
+                builder.fault(("exemptions",), f"{where}unknown exemption {name!r}{guess}")

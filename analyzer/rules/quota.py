@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, may_be_by
 from analyzer.rules.checks import Check, Watch
@@ -12,6 +15,7 @@ from analyzer.rules.findings import Judgement, Wording
 from analyzer.rules.patterns import HESITATION
 from analyzer.rules.phrases import Hit, PhraseSet, keep_longest
 from analyzer.rules.said import Said
+from analyzer.rules.spec import Builder, Enum, RuleSpec, Texts, role_of
 from analyzer.rules.truth import Truth
 from analyzer.types import Role
 
@@ -110,3 +114,34 @@ class _QuotaWatch(Watch):
         if may_be_more or call.truncated or call.is_doubtful(check.speaker, check.window, check.min_confidence):
             return Truth.UNSURE
         return Truth.VIOLATED
+
+
+class QuotaSpec(RuleSpec):
+    kind: Literal["quota"]
+    any_of: Texts = []
+    any_in: Texts = []
+    allow: Texts = []
+    per: Annotated[Per, Enum] = Per.CALL
+    min: float | None = Field(default=None, ge=0)
+    max: float | None = Field(default=None, ge=0)
+    unsure_from: float | None = Field(default=None, ge=0)
+    unit: str = "次"
+
+    def build_check(self, builder: Builder) -> Quota:
+        phrases = builder.phrases(self.any_of, self.any_in)
+        if not phrases and not builder.faults:
+            builder.fault((), "'quota' needs any_of or any_in")
+        if self.min is None and self.max is None:
+            builder.fault((), "'quota' needs min or max")
+        return Quota(
+            PhraseSet(phrases, builder.patterns(self.allow, ("allow",))),
+            self.wording,
+            speaker=role_of(self.speaker),
+            window=self.window.build(),
+            min_confidence=self.min_confidence,
+            per=self.per,
+            low=self.min,
+            high=self.max,
+            unsure_from=self.unsure_from,
+            unit=self.unit,
+        )

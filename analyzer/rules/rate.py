@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from analyzer.rules.call import Call, is_mostly_faint, total_ms
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.findings import Judgement, Wording
 from analyzer.rules.said import Said
+from analyzer.rules.spec import Builder, Enum, RuleSpec
 from analyzer.rules.truth import Truth
 from analyzer.types import Role, Span
 
@@ -199,3 +202,34 @@ def around(target: float, tolerance: float) -> tuple[int, int]:
     (96, 144)
     """
     return round(target * (1 - tolerance)), round(target * (1 + tolerance))
+
+
+class RateSpec(RuleSpec):
+    kind: Literal["rate"]
+    speaker: Literal["agent", "customer"] = "agent"
+    denominator: Annotated[Denominator, Enum] = Denominator.TURN
+    target: float | None = Field(default=None, gt=0)
+    tolerance: float = Field(default=0.2, ge=0, lt=1)
+    low: int | None = Field(default=None, ge=0)
+    high: int | None = Field(default=None, ge=1)
+    customer_tolerance: float | None = Field(default=None, ge=0, lt=1)
+    utterance_min: int = Field(default=5, ge=0)
+    min_syllables: int = Field(default=30, ge=0)
+    min_speech_ms: int = Field(default=10_000, ge=0)
+
+    def build_check(self, builder: Builder) -> Rate:
+        if (self.low is None) != (self.high is None) or (self.target is None and self.low is None):
+            builder.fault((), "'rate' needs target, or low and high")
+        low, high = (self.low, self.high) if self.low is not None else around(self.target or 0, self.tolerance)
+        return Rate(
+            self.wording,
+            low=low,
+            high=high or 0,
+            speaker=Role(self.speaker),
+            match_tolerance=self.customer_tolerance,
+            denominator=self.denominator,
+            utterance_min=self.utterance_min,
+            min_syllables=self.min_syllables,
+            min_speech_ms=self.min_speech_ms,
+            min_confidence=self.min_confidence,
+        )

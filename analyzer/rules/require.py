@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import Field
 
 from analyzer.normalize import fold
 from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, may_be_by
 from analyzer.rules.checks import Check, Watch
+from analyzer.rules.faults import Place
 from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
 from analyzer.rules.patterns import Pattern, PatternError
 from analyzer.rules.phrases import Hit, Phrase, PhraseSet
 from analyzer.rules.said import Said
+from analyzer.rules.spec import Builder, RuleSpec, Spec, Texts, WindowSpec, role_of
 from analyzer.rules.truth import Truth
 from analyzer.types import Direction, Role, Span
 
@@ -276,3 +281,87 @@ def _in_order(found: Sequence[Sequence[Hit]]) -> bool:
                 return False
             reached = min(later)
     return True
+
+
+class ElementFields(Spec):
+    title: str = Field(min_length=1)
+    core: bool = False
+    any_of: Texts = []
+    any_in: Texts = []
+    allow: Texts = []
+    allow_in: Texts = []
+    metadata: str | None = None
+    suggestion: str | None = None
+    nudge: str | None = None
+    clauses: Texts = []
+
+    def build(self, name: str, builder: Builder, place: Place) -> ElementSpec:
+        phrases = builder.phrases(self.any_of, self.any_in, place)
+        if not phrases and not self.metadata and not builder.faults:
+            builder.fault(place, f"element {name!r} needs any_of, any_in or metadata")
+        allow = (
+            *builder.patterns(self.allow, (*place, "allow")),
+            *builder.patterns_of(self.allow_in, (*place, "allow_in")),
+        )
+        return ElementSpec(
+            name, self.title, PhraseSet(phrases, allow), self.core, self.metadata, self.suggestion, self.nudge
+        )
+
+
+class LevelSpec(Spec):
+    core: Literal["all"] | int = 0
+    supporting: int = Field(default=0, ge=0)
+    elements: int = Field(default=0, ge=0)
+
+    def build(self) -> Level:
+        return Level(None if self.core == "all" else self.core, self.supporting, self.elements)
+
+
+class LevelsSpec(Spec):
+    passing: LevelSpec = Field(alias="pass")
+    partial: LevelSpec | None = None
+
+
+class PlanSpec(Spec):
+    window: WindowSpec | None = None
+    elements: dict[str, ElementFields] | None = None
+    levels: LevelsSpec | None = None
+    order: bool | None = None
+    within_ms: int | None = Field(default=None, ge=1)
+    nudge_ms: int | None = Field(default=None, ge=1)
+
+
+class RequireSpec(RuleSpec):
+    kind: Literal["require"]
+    elements: dict[str, ElementFields] = {}
+    levels: LevelsSpec | None = None
+    capped_by: Texts = []
+    order: bool = False
+    within_ms: int | None = Field(default=None, ge=1)
+    nudge_ms: int | None = Field(default=None, ge=1)
+    by_direction: dict[Literal["inbound", "outbound"], PlanSpec] = {}
+
+    def build_check(self, builder: Builder) -> Require:
+        plans: dict[Direction | None, Plan] = {
+            Direction(name): self._plan(plan, builder, ("by_direction", name))
+            for name, plan in self.by_direction.items()
+        }
+        if not plans:
+            plans[None] = self._plan(PlanSpec(), builder, ())
+        return Require(plans, self.wording, role_of(self.speaker), self.min_confidence, tuple(self.capped_by))
+
+    def _plan(self, own: PlanSpec, builder: Builder, place: Place) -> Plan:
+        elements, place = (own.elements, place) if own.elements else (self.elements, ())
+        if not elements:
+            builder.fault(place, "'require' needs elements")
+        built = tuple(fields.build(name, builder, (*place, "elements", name)) for name, fields in elements.items())
+        levels = own.levels or self.levels
+        return Plan(
+            built,
+            window=(own.window or self.window).build(),
+            passing=levels.passing.build() if levels else Level(core=None, elements=len(built)),
+            partial=levels.partial.build() if levels and levels.partial else None,
+            order=self.order if own.order is None else own.order,
+            within_ms=own.within_ms or self.within_ms,
+            nudge_ms=own.nudge_ms or self.nudge_ms,
+        )

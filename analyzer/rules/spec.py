@@ -6,24 +6,20 @@ faults of a file are collected and raised as one ``RuleFaults``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analyzer.rules.call import Window
 from analyzer.rules.checks import Check
 from analyzer.rules.conditions import Condition, Every, InOrder, MetadataIs, Some, WasSaid
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.findings import Wording
-from analyzer.rules.forbid import Exemption, Forbid
 from analyzer.rules.patterns import Pattern, PatternError, Slots
 from analyzer.rules.phrases import Phrase, PhraseSet, read_phrase
-from analyzer.rules.quota import Per, Quota
-from analyzer.rules.rate import Denominator, Rate, around
-from analyzer.rules.require import ElementSpec, Level, Plan, Require
 from analyzer.types import Direction, Role, Severity
 
 
@@ -75,57 +71,6 @@ class Rule:
     @property
     def needs(self) -> tuple[str, ...]:
         return self.check.needs
-
-
-def parse_rule(fields: Mapping[str, Any], words: Words) -> Rule:
-    """Read the fields of a rule file. Raises RuleFaults with everything wrong in it."""
-    kind = str(fields.get("kind"))
-    if kind not in KINDS:
-        raise RuleFaults([_unknown_kind(kind, "kind" in fields)])
-    try:
-        spec = KINDS[kind].model_validate(fields)
-    except ValidationError as error:
-        raise RuleFaults([_fault(problem, KINDS[kind]) for problem in error.errors()]) from None
-    builder = Builder(words)
-    rule = spec.build_rule(builder)
-    if builder.faults:
-        raise RuleFaults(builder.faults)
-    return rule
-
-
-def _unknown_kind(kind: str, given: bool) -> Fault:
-    if not given:
-        return Fault((), f"key 'kind' is missing; it is one of {', '.join(KINDS)}")
-    return Fault(("kind",), f"unknown kind {kind!r}{did_you_mean(kind, KINDS) or '; known: ' + ', '.join(KINDS)}")
-
-
-def _fault(problem: Any, spec: type[BaseModel]) -> Fault:
-    """A pydantic error in our words."""
-    place: Place = tuple(part for part in problem["loc"] if part not in ("[key]",))
-    name = place[-1] if place else ""
-    match problem["type"]:
-        case "extra_forbidden":
-            return Fault(place, f"unknown key {name!r}{did_you_mean(str(name), _known_keys(spec, place[:-1]))}")
-        case "missing":
-            return Fault(place[:-1], f"key {name!r} is missing")
-        case "enum" | "literal_error":
-            expected = problem["ctx"]["expected"]
-            guess = did_you_mean(str(problem["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "))
-            return Fault(place, f"{name}: {problem['input']!r} is not one of {expected}{guess}")
-        case "value_error":
-            return Fault(place, str(problem["ctx"]["error"]))
-    return Fault(place, f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}")
-
-
-def _known_keys(spec: type[BaseModel], place: Place) -> list[str]:
-    """Keys that may stand at ``place``: every key of every nested model is near enough to guess from."""
-    if not place:
-        return list(_keys_of(spec))
-    return sorted({key for model in (*_NESTED, spec) for key in _keys_of(model)})
-
-
-def _keys_of(model: type[BaseModel]) -> Iterable[str]:
-    return (info.alias or name for name, info in model.model_fields.items())
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
@@ -228,7 +173,7 @@ class SaidSpec(Spec):
         phrases = PhraseSet(builder.phrases(self.any_of, self.any_in, place))
         if not phrases:
             builder.fault(place, "'said' needs any_of or any_in")
-        return WasSaid(phrases, _role(self.speaker), self.window.build(), self.min_confidence)
+        return WasSaid(phrases, role_of(self.speaker), self.window.build(), self.min_confidence)
 
 
 class ConditionSpec(Spec):
@@ -326,238 +271,5 @@ class RuleSpec(Spec):
         return Wording(self.id, self.severity, self.message, self.suggestion)
 
 
-class ExemptionSpec(Spec):
-    every: bool = False
-    quotes: bool = False
-    before: Texts = []
-    before_not: Texts = []
-    after: Texts = []
-    after_not: Texts = []
-    reach: int = Field(default=0, ge=0, le=100)
-    need: Literal["any", "all"] = "any"
-    utterance: Texts = []
-    utterance_in: Texts = []
-    next_within_ms: int | None = Field(default=None, ge=1)
-
-    def build(self, builder: Builder, place: Place) -> Exemption:
-        said = [
-            *(
-                phrase
-                for words in builder.lists(self.utterance_in, (*place, "utterance_in"))
-                for phrase in words.phrases
-            ),
-            *builder.inline(self.utterance, (*place, "utterance")),
-        ]
-        if self.next_within_ms is not None and not said:
-            builder.fault((*place, "next_within_ms"), "next_within_ms needs utterance or utterance_in")
-        return Exemption(
-            every=self.every,
-            quotes=self.quotes,
-            before=builder.patterns(self.before, (*place, "before")),
-            before_not=builder.patterns(self.before_not, (*place, "before_not")),
-            after=builder.patterns(self.after, (*place, "after")),
-            after_not=builder.patterns(self.after_not, (*place, "after_not")),
-            reach=self.reach,
-            need_both=self.need == "all",
-            utterance=PhraseSet(said),
-            next_within_ms=self.next_within_ms,
-        )
-
-
-class ForbidSpec(RuleSpec):
-    kind: Literal["forbid"]
-    any_of: Texts = []
-    any_in: Texts = []
-    allow: Texts = []
-    allow_in: Texts = []
-    categories: Texts = []
-    exemptions: dict[str, ExemptionSpec] = {}
-
-    def build_check(self, builder: Builder) -> Forbid:
-        phrases = builder.phrases(self.any_of, self.any_in)
-        if not phrases and not builder.faults:
-            builder.fault((), "'forbid' needs any_of or any_in")
-        self._check_names(phrases, builder)
-        allow = (
-            *builder.words.allow,
-            *builder.patterns(self.allow, ("allow",)),
-            *builder.patterns_of(self.allow_in, ("allow_in",)),
-        )
-        return Forbid(
-            PhraseSet(phrases, allow),
-            self.wording,
-            speaker=_role(self.speaker),
-            window=self.window.build(),
-            min_confidence=self.min_confidence,
-            categories=tuple(self.categories),
-            exemptions={name: e.build(builder, ("exemptions", name)) for name, e in self.exemptions.items()},
-        )
-
-    def _check_names(self, phrases: Sequence[Phrase], builder: Builder) -> None:
-        for phrase in phrases:
-            where = f"{phrase.place}: " if phrase.place else ""
-            if self.categories and phrase.category not in self.categories:
-                guess = did_you_mean(phrase.category or "", self.categories)
-                builder.fault(("categories",), f"{where}category {phrase.category!r} is not among categories{guess}")
-            for name in sorted(phrase.exempt - set(self.exemptions)):
-                guess = did_you_mean(name, self.exemptions)
-                builder.fault(("exemptions",), f"{where}unknown exemption {name!r}{guess}")
-
-
-class ElementFields(Spec):
-    title: str = Field(min_length=1)
-    core: bool = False
-    any_of: Texts = []
-    any_in: Texts = []
-    allow: Texts = []
-    allow_in: Texts = []
-    metadata: str | None = None
-    suggestion: str | None = None
-    nudge: str | None = None
-    clauses: Texts = []
-
-    def build(self, name: str, builder: Builder, place: Place) -> ElementSpec:
-        phrases = builder.phrases(self.any_of, self.any_in, place)
-        if not phrases and not self.metadata and not builder.faults:
-            builder.fault(place, f"element {name!r} needs any_of, any_in or metadata")
-        allow = (
-            *builder.patterns(self.allow, (*place, "allow")),
-            *builder.patterns_of(self.allow_in, (*place, "allow_in")),
-        )
-        return ElementSpec(
-            name, self.title, PhraseSet(phrases, allow), self.core, self.metadata, self.suggestion, self.nudge
-        )
-
-
-class LevelSpec(Spec):
-    core: Literal["all"] | int = 0
-    supporting: int = Field(default=0, ge=0)
-    elements: int = Field(default=0, ge=0)
-
-    def build(self) -> Level:
-        return Level(None if self.core == "all" else self.core, self.supporting, self.elements)
-
-
-class LevelsSpec(Spec):
-    passing: LevelSpec = Field(alias="pass")
-    partial: LevelSpec | None = None
-
-
-class PlanSpec(Spec):
-    window: WindowSpec | None = None
-    elements: dict[str, ElementFields] | None = None
-    levels: LevelsSpec | None = None
-    order: bool | None = None
-    within_ms: int | None = Field(default=None, ge=1)
-    nudge_ms: int | None = Field(default=None, ge=1)
-
-
-class RequireSpec(RuleSpec):
-    kind: Literal["require"]
-    elements: dict[str, ElementFields] = {}
-    levels: LevelsSpec | None = None
-    capped_by: Texts = []
-    order: bool = False
-    within_ms: int | None = Field(default=None, ge=1)
-    nudge_ms: int | None = Field(default=None, ge=1)
-    by_direction: dict[Literal["inbound", "outbound"], PlanSpec] = {}
-
-    def build_check(self, builder: Builder) -> Require:
-        plans: dict[Direction | None, Plan] = {
-            Direction(name): self._plan(plan, builder, ("by_direction", name))
-            for name, plan in self.by_direction.items()
-        }
-        if not plans:
-            plans[None] = self._plan(PlanSpec(), builder, ())
-        return Require(plans, self.wording, _role(self.speaker), self.min_confidence, tuple(self.capped_by))
-
-    def _plan(self, own: PlanSpec, builder: Builder, place: Place) -> Plan:
-        elements, place = (own.elements, place) if own.elements else (self.elements, ())
-        if not elements:
-            builder.fault(place, "'require' needs elements")
-        built = tuple(fields.build(name, builder, (*place, "elements", name)) for name, fields in elements.items())
-        levels = own.levels or self.levels
-        return Plan(
-            built,
-            window=(own.window or self.window).build(),
-            passing=levels.passing.build() if levels else Level(core=None, elements=len(built)),
-            partial=levels.partial.build() if levels and levels.partial else None,
-            order=self.order if own.order is None else own.order,
-            within_ms=own.within_ms or self.within_ms,
-            nudge_ms=own.nudge_ms or self.nudge_ms,
-        )
-
-
-class QuotaSpec(RuleSpec):
-    kind: Literal["quota"]
-    any_of: Texts = []
-    any_in: Texts = []
-    allow: Texts = []
-    per: Annotated[Per, Enum] = Per.CALL
-    min: float | None = Field(default=None, ge=0)
-    max: float | None = Field(default=None, ge=0)
-    unsure_from: float | None = Field(default=None, ge=0)
-    unit: str = "次"
-
-    def build_check(self, builder: Builder) -> Quota:
-        phrases = builder.phrases(self.any_of, self.any_in)
-        if not phrases and not builder.faults:
-            builder.fault((), "'quota' needs any_of or any_in")
-        if self.min is None and self.max is None:
-            builder.fault((), "'quota' needs min or max")
-        return Quota(
-            PhraseSet(phrases, builder.patterns(self.allow, ("allow",))),
-            self.wording,
-            speaker=_role(self.speaker),
-            window=self.window.build(),
-            min_confidence=self.min_confidence,
-            per=self.per,
-            low=self.min,
-            high=self.max,
-            unsure_from=self.unsure_from,
-            unit=self.unit,
-        )
-
-
-class RateSpec(RuleSpec):
-    kind: Literal["rate"]
-    speaker: Literal["agent", "customer"] = "agent"
-    denominator: Annotated[Denominator, Enum] = Denominator.TURN
-    target: float | None = Field(default=None, gt=0)
-    tolerance: float = Field(default=0.2, ge=0, lt=1)
-    low: int | None = Field(default=None, ge=0)
-    high: int | None = Field(default=None, ge=1)
-    customer_tolerance: float | None = Field(default=None, ge=0, lt=1)
-    utterance_min: int = Field(default=5, ge=0)
-    min_syllables: int = Field(default=30, ge=0)
-    min_speech_ms: int = Field(default=10_000, ge=0)
-
-    def build_check(self, builder: Builder) -> Rate:
-        if (self.low is None) != (self.high is None) or (self.target is None and self.low is None):
-            builder.fault((), "'rate' needs target, or low and high")
-        low, high = (self.low, self.high) if self.low is not None else around(self.target or 0, self.tolerance)
-        return Rate(
-            self.wording,
-            low=low,
-            high=high or 0,
-            speaker=Role(self.speaker),
-            match_tolerance=self.customer_tolerance,
-            denominator=self.denominator,
-            utterance_min=self.utterance_min,
-            min_syllables=self.min_syllables,
-            min_speech_ms=self.min_speech_ms,
-            min_confidence=self.min_confidence,
-        )
-
-
-KINDS: Mapping[str, type[RuleSpec]] = {
-    "forbid": ForbidSpec,
-    "require": RequireSpec,
-    "quota": QuotaSpec,
-    "rate": RateSpec,
-}
-_NESTED = (WindowSpec, SaidSpec, ConditionSpec, ExpectSpec, CaseSpec, ExemptionSpec, ElementFields, LevelSpec, PlanSpec)
-
-
-def _role(speaker: str) -> Role | None:
+def role_of(speaker: str) -> Role | None:
     return None if speaker == "any" else Role(speaker)

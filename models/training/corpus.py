@@ -119,7 +119,7 @@ def _through_codec(samples: Samples, codec: str, container: str, bit_rate: int) 
 
 def speak(speaker: Espeak, text: str, draw: random.Random, voices: tuple[str, ...] = TRAINING_VOICES) -> Speech:
     """One clip at a random voice, pitch and rate: about 60-350 字/分钟, word gaps included."""
-    slow = draw.random() < 0.2
+    slow = draw.random() < 0.45
     return speaker.say(
         text,
         voice=draw.choice(voices),

@@ -31,7 +31,7 @@ class Pronouncer:
 
     def labels(self, text: str, draw: random.Random) -> Labels:
         """Phoneme and tone per 20 ms frame, and each character's frames (None for punctuation)."""
-        pace = draw.uniform(0.25, 0.7)  # brief: what matters is which sounds, not how long
+        pace = draw.uniform(0.2, 0.4)  # brief: what matters is which sounds, not how long
         phoneme, tone = [0] * draw.randint(0, 4), []
         tone += [0] * len(phoneme)
         spans: list[tuple[int, int] | None] = []

@@ -13,6 +13,7 @@ clock, so the schedule ends where the time does.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import queue
 import random
@@ -36,6 +37,7 @@ from models.training import restore
 from models.training.corpus import PHONEME_CLASSES
 from models.training.espeak import is_han
 from models.training.model import GUIDED_HEADS, Geometry, Network
+from models.training.muon import Muon
 from models.training.pronunciation import Pronouncer
 from models.training.text import Composer as TextComposer
 from models.training.vocabulary import Vocabulary
@@ -43,6 +45,7 @@ from models.training.vocabulary import Vocabulary
 BATCH_FRAMES = 1_500  # per process; small batches, many steps: the time is short
 IGNORE = -100
 _CLAUSE = re.compile(r"[^，。？]+[，。？]?")
+AVERAGE_EVERY = 4  # steps
 GUIDE = 0.3  # weight of the attention teacher
 BLUR = 0.4  # share of the reader's error that is added to it as noise: most of the error is voice and line, not sound
 Array = NDArray[np.float32]
@@ -153,29 +156,30 @@ class Composer:
         self._draw = random.Random(seed)
         self._rng = np.random.default_rng(seed)
 
-    def batch(self, long_share: float) -> Batch:
+    def batch(self, long_share: float, shape: random.Random) -> Batch:
+        """`shape` decides how long the batch is; one seed for all processes, or the quicker waits for the slower."""
         draw = self._draw
-        kind = draw.random()
+        kind = shape.random()
         if kind < long_share:
-            full = draw.random() < 0.5
-            examples = [self._window(3000 if full else draw.randint(1000, 2900))]
-            pad_to = 3000 if full or draw.random() < 0.5 else 0
+            full = shape.random() < 0.5
+            examples = [self._window(3000 if full else shape.randint(1000, 2900))]
+            pad_to = 3000 if full or shape.random() < 0.5 else 0
         else:
             # clips of similar length keep the padding of a batch small
             sample = draw.sample(self._corpus.clips, min(len(self._corpus.clips), 200))
-            if draw.random() < self._short:
+            if shape.random() < self._short:
                 sample = [short_clip(clip, draw) for clip in sample]
             sample.sort(key=lambda clip: len(clip.mel))
-            start = draw.randrange(len(sample))
+            start = int(shape.random() * len(sample))
             size = max(1, min(32, BATCH_FRAMES // (len(sample[start].mel) + 60)))
             start = max(0, min(start, len(sample)) - size)
             examples = [self._single(clip) for clip in sample[start : start + size]]
             if draw.random() < 0.15:
                 examples.append(self._silence(draw.randint(30, 400)))
             longest = max(len(e.mel) for e in examples)
-            pad_to = longest + draw.choice([0, 0, 0, 0, 0, 50, 100, 200, 400])
-            if draw.random() < long_share:
-                examples, pad_to = examples[:1], 3000
+            pad_to = longest + shape.choice([0, 0, 0, 0, 0, 50, 100, 200, 400])
+            if shape.random() < long_share / 4:
+                examples, pad_to = examples[:2], 3000
         return self._collate(examples, pad_to)
 
     def _prefix(self, timestamps: bool) -> list[int]:
@@ -338,14 +342,14 @@ class ReadingComposer:
         self._pronounce = Pronouncer(vocabulary.characters)
         self._draw = random.Random(seed)
 
-    def batch(self, size: int) -> Reading:
+    def batch(self, size: int, shape: random.Random) -> Reading:
         v, draw = self._vocabulary, self._draw
         rows = []
         sentences = [self._text.sentence() for _ in range(4 * size)]
-        if draw.random() < self._short:
+        if shape.random() < self._short:
             sentences = [sentence[slice(*short_text(sentence, draw))] for sentence in sentences]
         texts = sorted(sentences, key=len)
-        start = draw.randrange(3 * size)
+        start = shape.randrange(3 * size)
         prefix = [v["<|startoftranscript|>"], v["<|zh|>"], v["<|transcribe|>"], v["<|notimestamps|>"]]
         for text in texts[start : start + size]:
             phoneme, tone, spans = self._pronounce.labels(text, draw)
@@ -500,9 +504,10 @@ def prepare(
     ready: queue.Queue[Ready] = queue.Queue(6)
 
     def compose() -> None:
-        while True:
+        for number in itertools.count():
             long_share = 0.0 if clock.spent() < given.long_from else given.long_share
-            ready.put((composer.batch(long_share), readings.batch(given.reading) if readings else None))
+            shape = random.Random(given.seed * 1_000_000 + number)
+            ready.put((composer.batch(long_share, shape), readings.batch(given.reading, shape) if readings else None))
 
     threading.Thread(target=compose, daemon=True).start()
     return ready
@@ -556,6 +561,17 @@ def sound_alike(network: Network, vocabulary: Vocabulary) -> None:
         network.embedding.weight[vocabulary[character]] = 0.05 * vector
 
 
+def optimisers(network: Network, rate: float) -> tuple[Muon, torch.optim.AdamW]:
+    """Muon for the hidden layers' matrices, AdamW for all else."""
+    hidden = [p for p in [*network.encoder.parameters(), *network.decoder.parameters()] if p.ndim == 2]
+    others = [p for p in network.parameters() if all(p is not matrix for matrix in hidden)]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return Muon(hidden), torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+
+
 def work(rank: int, given: argparse.Namespace) -> None:
     """One training process; every process holds the same weights and sees other clips."""
     torch.set_flush_denormal(True)
@@ -576,11 +592,7 @@ def work(rank: int, given: argparse.Namespace) -> None:
     first = rank == 0
     check = Corpus(given.check).clips[:30] if given.check and first else []
     torch.manual_seed(given.seed + rank)
-    groups = [
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=given.rate, betas=(0.9, 0.98))
+    matrices, others = optimisers(network, given.rate)
     average = {k: v.clone() for k, v in network.state_dict().items()}
     clock = Clock(given.minutes)
     ready = prepare(given, rank, vocabulary, corpus, clock)
@@ -591,22 +603,24 @@ def work(rank: int, given: argparse.Namespace) -> None:
         batch, reading = ready.get()
         warm = min(1.0, (step + 1) / 150)
         rate = given.rate * warm * (given.last + (1 - given.last) * 0.5 * (1 + math.cos(math.pi * spent)))
-        for group in optimiser.param_groups:
+        for group in others.param_groups:
             group["lr"] = rate
         # the reader first learns to imitate; after that its error is the blur it adds
         practice = reading if spent > given.reading_from else None
         got = losses(network, batch, stage=given.stage, reading=practice, spread=spread, text_tokens=text_tokens)
         spread = 0.98 * spread + 0.02 * BLUR * math.sqrt(got.imitation)
-        optimiser.zero_grad(set_to_none=False)
+        network.zero_grad(set_to_none=False)
         got.total.backward()
         average_gradients(network, given.processes)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        others.step()
+        matrices.step(rate)
         step += 1
-        keep = 0.0 if step < 300 else 0.998
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                average[name].lerp_(value, 1 - keep)
+        if step % AVERAGE_EVERY == 0:
+            keep = 0.0 if step < 300 else 0.998**AVERAGE_EVERY
+            with torch.no_grad():
+                for name, value in network.state_dict().items():
+                    average[name].lerp_(value, 1 - keep)
         if first:
             progress.note(step, batch, got, clock, rate)
         if step % 1000 == 0:

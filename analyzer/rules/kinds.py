@@ -1,0 +1,85 @@
+"""The kinds of check there are, and how a rule file becomes a ``Rule``. A new kind is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
+from analyzer.rules.forbid import ExemptionSpec, ForbidSpec
+from analyzer.rules.quota import QuotaSpec
+from analyzer.rules.rate import RateSpec
+from analyzer.rules.require import ElementFields, LevelSpec, PlanSpec, RequireSpec
+from analyzer.rules.spec import (
+    Builder,
+    CaseSpec,
+    ConditionSpec,
+    ExpectSpec,
+    Rule,
+    RuleSpec,
+    SaidSpec,
+    WindowSpec,
+    Words,
+)
+
+KINDS: Mapping[str, type[RuleSpec]] = {
+    "forbid": ForbidSpec,
+    "require": RequireSpec,
+    "quota": QuotaSpec,
+    "rate": RateSpec,
+}
+
+_NESTED = (WindowSpec, SaidSpec, ConditionSpec, ExpectSpec, CaseSpec, ExemptionSpec, ElementFields, LevelSpec, PlanSpec)
+
+
+def parse_rule(fields: Mapping[str, Any], words: Words) -> Rule:
+    """Read the fields of a rule file. Raises RuleFaults with everything wrong in it."""
+    kind = str(fields.get("kind"))
+    if kind not in KINDS:
+        raise RuleFaults([_unknown_kind(kind, "kind" in fields)])
+    try:
+        spec = KINDS[kind].model_validate(fields)
+    except ValidationError as error:
+        raise RuleFaults([_fault(problem, KINDS[kind]) for problem in error.errors()]) from None
+    builder = Builder(words)
+    rule = spec.build_rule(builder)
+    if builder.faults:
+        raise RuleFaults(builder.faults)
+    return rule
+
+
+def _unknown_kind(kind: str, given: bool) -> Fault:
+    if not given:
+        return Fault((), f"key 'kind' is missing; it is one of {', '.join(KINDS)}")
+    return Fault(("kind",), f"unknown kind {kind!r}{did_you_mean(kind, KINDS) or '; known: ' + ', '.join(KINDS)}")
+
+
+def _fault(problem: Any, spec: type[BaseModel]) -> Fault:
+    """A pydantic error in our words."""
+    place: Place = tuple(part for part in problem["loc"] if part not in ("[key]",))
+    name = place[-1] if place else ""
+    match problem["type"]:
+        case "extra_forbidden":
+            return Fault(place, f"unknown key {name!r}{did_you_mean(str(name), _known_keys(spec, place[:-1]))}")
+        case "missing":
+            return Fault(place[:-1], f"key {name!r} is missing")
+        case "enum" | "literal_error":
+            expected = problem["ctx"]["expected"]
+            guess = did_you_mean(str(problem["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "))
+            return Fault(place, f"{name}: {problem['input']!r} is not one of {expected}{guess}")
+        case "value_error":
+            return Fault(place, str(problem["ctx"]["error"]))
+    return Fault(place, f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}")
+
+
+def _known_keys(spec: type[BaseModel], place: Place) -> list[str]:
+    """Keys that may stand at ``place``: every key of every nested model is near enough to guess from."""
+    if not place:
+        return list(_keys_of(spec))
+    return sorted({key for model in (*_NESTED, spec) for key in _keys_of(model)})
+
+
+def _keys_of(model: type[BaseModel]) -> Iterable[str]:
+    return (info.alias or name for name, info in model.model_fields.items())
