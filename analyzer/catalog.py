@@ -47,11 +47,39 @@ def load_pack(name_or_path: str | Path = STANDARD, profile: str = STANDARD) -> P
 
     raises ConfigError with one line per fault, all of them
     """
-    loader = _Loader(_folder(name_or_path))
-    pack = loader.load(profile)
-    if loader.faults:
-        raise ConfigError("\n".join(dict.fromkeys(loader.faults)))
-    return pack
+    opened = open_pack(name_or_path, profile)
+    if opened.faults:
+        raise ConfigError("\n".join(opened.faults))
+    return opened.pack
+
+
+@dataclass(frozen=True, slots=True)
+class PackFiles:
+    """A pack as its author sees it: every rule whatever its status, with the files things stand in, and all faults.
+
+    rules          every rule that could be read, drafts and retired ones too, by topic and id
+    files          the YAML file of each of them, by rule id: its fields as written, and the lines of its keys
+    slot_sources   the alternatives of each slot as written
+    """
+
+    folder: Path
+    pack: Pack
+    head: YamlFile
+    rules: tuple[Rule, ...]
+    files: Mapping[str, YamlFile]
+    words: Words
+    slot_sources: Mapping[str, tuple[str, ...]]
+    profile: ProfileSpec
+    profile_file: YamlFile
+    faults: tuple[str, ...]
+
+
+def open_pack(name_or_path: str | Path = STANDARD, profile: str = STANDARD) -> PackFiles:
+    """The same pack with everything the tools for rule authors need; faults are handed out, not raised.
+
+    raises ConfigError only if there is no pack of that name
+    """
+    return _Loader(_folder(name_or_path)).open(profile)
 
 
 def profiles(name_or_path: str | Path = STANDARD) -> list[str]:
@@ -77,7 +105,7 @@ def _folder(name_or_path: str | Path) -> Path:
 
 
 @dataclass(slots=True)
-class _File:
+class YamlFile:
     """A YAML file with the lines of its keys."""
 
     path: str
@@ -100,8 +128,10 @@ class _File:
 class _Loader:
     folder: Path
     faults: list[str] = field(default_factory=list)
+    files: dict[str, YamlFile] = field(default_factory=dict)
+    slot_sources: dict[str, list[str]] = field(default_factory=dict)
 
-    def load(self, profile_name: str) -> Pack:
+    def open(self, profile_name: str) -> PackFiles:
         head = self._head()
         slots = self._slots()
         lists = {words.name: words for words in self._word_lists(slots)}
@@ -110,7 +140,7 @@ class _Loader:
         profile_file, spec = self._profile(profile_name)
         rules = list(self._rules(words, profile_file, spec))
         self._check_references(rules, profile_file, spec)
-        return Pack(
+        pack = Pack(
             name=str(head.fields.get("name", "")),
             version=str(head.fields.get("version", "")),
             digest=digest(self.folder),
@@ -118,16 +148,28 @@ class _Loader:
             profile=_profile_of(profile_name, spec, rules),
             back_channel=PhraseSet(self._phrases(head, "back_channel", words)),
         )
+        return PackFiles(
+            folder=self.folder,
+            pack=pack,
+            head=head,
+            rules=tuple(rules),
+            files=self.files,
+            words=words,
+            slot_sources={slot: tuple(sources) for slot, sources in self.slot_sources.items()},
+            profile=spec,
+            profile_file=profile_file,
+            faults=tuple(dict.fromkeys(self.faults)),
+        )
 
     # --- reading ---
 
     def _path(self, path: Path) -> str:
         return path.as_posix()
 
-    def _fault(self, file: _File, fault: Fault) -> None:
+    def _fault(self, file: YamlFile, fault: Fault) -> None:
         self.faults.append(f"{file.path}:{file.line(fault.place)}: {fault.message}")
 
-    def _yaml(self, path: Path) -> _File:
+    def _yaml(self, path: Path) -> YamlFile:
         """A file's fields; faults of the notation itself are noted and leave it empty."""
         from ruamel.yaml import YAML  # noqa: PLC0415
         from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
@@ -142,11 +184,11 @@ class _Loader:
             self.faults.append(f"{name}:1: not YAML in UTF-8 ({type(error).__name__})")
         else:
             if isinstance(tree, dict):
-                return _File(name, _plain(tree), tree)
+                return YamlFile(name, _plain(tree), tree)
             self.faults.append(f"{name}:1: expected keys and values")
-        return _File(name, {}, {})
+        return YamlFile(name, {}, {})
 
-    def _head(self) -> _File:
+    def _head(self) -> YamlFile:
         file = self._yaml(self.folder / "pack.yaml")
         for key in file.fields:
             if key not in _HEAD_KEYS:
@@ -156,7 +198,7 @@ class _Loader:
                 self._fault(file, Fault((key,), f"{key!r} must be given, as text"))
         return file
 
-    def _phrases(self, head: _File, key: str, words: Words) -> list[Phrase]:
+    def _phrases(self, head: YamlFile, key: str, words: Words) -> list[Phrase]:
         """Phrases of the lists that pack.yaml names under ``key``."""
         phrases: list[Phrase] = []
         for index, name in enumerate(head.fields.get(key) or ()):
@@ -212,10 +254,9 @@ class _Loader:
         if not path.is_file():
             return {}
         slots: dict[str, Sequence] = {}
-        sources: dict[str, list[str]] = {}
         for number, row in self._table(path, ("slot", "pattern", "notes"))[1]:
             slot, pattern = row.get("slot", ""), row.get("pattern", "")
-            alternatives = sources.setdefault(slot, [])
+            alternatives = self.slot_sources.setdefault(slot, [])
             try:
                 others = {name: nodes for name, nodes in slots.items() if name != slot}
                 slots[slot] = parse("|".join([*alternatives, pattern]), others)
@@ -259,13 +300,13 @@ class _Loader:
 
     # --- rules and profiles ---
 
-    def _profile(self, name: str) -> tuple[_File, ProfileSpec]:
+    def _profile(self, name: str) -> tuple[YamlFile, ProfileSpec]:
         path = self.folder / "profiles" / f"{name}.yaml"
         if not path.is_file():
             known = [p.stem for p in sorted((self.folder / "profiles").glob("*.yaml"))]
             guess = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
             self.faults.append(f"{self._path(self.folder / 'profiles')}: no profile {name!r}{guess}")
-            return _File(self._path(path), {}, {}), ProfileSpec(name=name)
+            return YamlFile(self._path(path), {}, {}), ProfileSpec(name=name)
         file = self._yaml(path)
         try:
             spec = ProfileSpec.model_validate(file.fields)
@@ -278,7 +319,7 @@ class _Loader:
             self._fault(file, Fault(("name",), f"name {spec.name!r} differs from the file's, {name!r}"))
         return file, spec
 
-    def _rules(self, words: Words, profile_file: _File, spec: ProfileSpec) -> Iterator[Rule]:
+    def _rules(self, words: Words, profile_file: YamlFile, spec: ProfileSpec) -> Iterator[Rule]:
         seen: dict[str, str] = {}
         for path in sorted((self.folder / "rules").rglob("*.yaml")):
             file = self._yaml(path)
@@ -293,9 +334,10 @@ class _Loader:
                 self._fault(file, Fault(("id",), f"rule {rule.id!r} stands in {seen[rule.id]} already"))
                 continue
             seen[rule.id] = file.path
+            self.files[rule.id] = file
             yield self._adjusted(rule, file, words, profile_file, spec)
 
-    def _rule(self, file: _File, words: Words) -> Rule | None:
+    def _rule(self, file: YamlFile, words: Words) -> Rule | None:
         try:
             return parse_rule(file.fields, words)
         except RuleFaults as error:
@@ -303,7 +345,7 @@ class _Loader:
                 self._fault(file, fault)
             return None
 
-    def _adjusted(self, rule: Rule, file: _File, words: Words, profile_file: _File, spec: ProfileSpec) -> Rule:
+    def _adjusted(self, rule: Rule, file: YamlFile, words: Words, profile_file: YamlFile, spec: ProfileSpec) -> Rule:
         """The rule with what the profile says of it."""
         own = spec.rules.get(rule.id)
         if own is None or not (own.options or own.severity or own.status):
@@ -318,7 +360,7 @@ class _Loader:
                 self._fault(profile_file, Fault(("rules", rule.id, "options", *fault.place), fault.message))
             return rule
 
-    def _check_references(self, rules: list[Rule], profile_file: _File, spec: ProfileSpec) -> None:
+    def _check_references(self, rules: list[Rule], profile_file: YamlFile, spec: ProfileSpec) -> None:
         known = [path.stem for path in sorted((self.folder / "rules").rglob("*.yaml"))]  # faulty ones too
         for rule_id in spec.rules:
             if rule_id not in known:
