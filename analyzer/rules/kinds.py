@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from analyzer.rules.attributes import AttributesSpec, WantedSpec
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.forbid import ExemptionSpec, ForbidSpec
 from analyzer.rules.quota import QuotaSpec
@@ -29,9 +30,21 @@ KINDS: Mapping[str, type[RuleSpec]] = {
     "require": RequireSpec,
     "quota": QuotaSpec,
     "rate": RateSpec,
+    "metadata": AttributesSpec,
 }
 
-_NESTED = (WindowSpec, SaidSpec, ConditionSpec, ExpectSpec, CaseSpec, ExemptionSpec, ElementFields, LevelSpec, PlanSpec)
+_NESTED = (
+    WindowSpec,
+    SaidSpec,
+    ConditionSpec,
+    ExpectSpec,
+    CaseSpec,
+    ExemptionSpec,
+    ElementFields,
+    LevelSpec,
+    PlanSpec,
+    WantedSpec,
+)
 
 
 def parse_rule(fields: Mapping[str, Any], words: Words) -> Rule:
