@@ -235,14 +235,22 @@ def sounds(text: str, limit: int = 32) -> list[str]:
 @lru_cache(maxsize=1)
 def _readings() -> dict[str, str]:
     """Character to the codes of its toneless readings, the commonest first."""
+    codes: dict[str, str] = {}
+    return {
+        character: "".join(codes.setdefault(s, chr(_FIRST_SYLLABLE_CODE + len(codes))) for s in syllables)
+        for character, syllables in toneless_readings().items()
+    }
+
+
+@lru_cache(maxsize=1)
+def toneless_readings() -> dict[str, tuple[str, ...]]:
+    """Han character to the toneless syllables it may be read as, the commonest first: 还 -> hai, huan, fu."""
     from pypinyin.constants import PINYIN_DICT  # noqa: PLC0415
 
-    codes: dict[str, str] = {}
-    table = {}
-    for point, pinyin in PINYIN_DICT.items():
-        syllables = dict.fromkeys(_toneless(reading) for reading in pinyin.split(","))
-        table[chr(point)] = "".join(codes.setdefault(s, chr(_FIRST_SYLLABLE_CODE + len(codes))) for s in syllables)
-    return table
+    return {
+        chr(point): tuple(dict.fromkeys(_toneless(reading) for reading in pinyin.split(",")))
+        for point, pinyin in PINYIN_DICT.items()
+    }
 
 
 def _toneless(reading: str) -> str:
