@@ -53,13 +53,15 @@ class Element:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The truth of a check at the end of the call, with its evidence. ``level``, ``elements`` and ``measured`` stand
-    only where the kind of check has them."""
+    only where the kind of check has them. ``evidence``: what was said that keeps the norm, where the check tells; other
+    checks may be anchored at it."""
 
     truth: Truth
     findings: tuple[Finding, ...] = ()
     level: str | None = None
     elements: Mapping[str, Element] | None = None
     measured: Mapping[str, Any] | None = None
+    evidence: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,8 @@ class _RequireWatch(Watch):
         findings: tuple[Finding, ...] = ()
         if truth is Truth.VIOLATED:
             findings = (*self._missing(chosen), *(self._blemish(finding) for finding in blemishes))
-        return Judgement(truth, findings, level, self._elements(chosen))
+        evidence = tuple(self.check.wording.of_hit(hit) for hit in chosen.values())
+        return Judgement(truth, findings, level, self._elements(chosen), evidence=evidence)
 
     # --- what counts ---
 

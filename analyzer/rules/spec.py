@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from analyzer.rules.anchor import Anchor, Anchored, Cue, Reach, Where, Which
 from analyzer.rules.call import Window
 from analyzer.rules.checks import Check
 from analyzer.rules.conditions import Condition, Every, InOrder, MetadataIs, Some, WasSaid
@@ -206,6 +207,58 @@ class ConditionSpec(Spec):
         return Every(members) if name == "all" else Some(members)
 
 
+class CueSpec(SaidSpec):
+    """Words that a norm hangs on: those of a ``said`` condition, less what ``allow`` or ``unless`` takes back."""
+
+    allow: Texts = []
+    allow_in: Texts = []
+    unless: Texts = []
+    unless_in: Texts = []
+
+    def cue(self, builder: Builder, place: Place) -> Cue:
+        phrases = builder.phrases(self.any_of, self.any_in, place)
+        if not phrases and not builder.faults:
+            builder.fault(place, "a cue needs any_of or any_in")
+        unless = [
+            *(p for words in builder.lists(self.unless_in, (*place, "unless_in")) for p in words.phrases),
+            *builder.inline(self.unless, (*place, "unless")),
+        ]
+        allow = (
+            *builder.patterns(self.allow, (*place, "allow")),
+            *builder.patterns_of(self.allow_in, (*place, "allow_in")),
+        )
+        return Cue(
+            PhraseSet(phrases, allow),
+            role_of(self.speaker),
+            self.window.build(),
+            self.min_confidence,
+            PhraseSet(unless),
+        )
+
+
+class AnchorSpec(Spec):
+    said: CueSpec | None = None
+    rule: str | None = None
+    where: Annotated[Where, Enum] = Where.AFTER
+    which: Literal["each", "any"] | Annotated[int, Field(ge=1)] = "each"
+    within_turns: int | None = Field(default=None, ge=1)
+    within_ms: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AnchorSpec:
+        if (self.said is None) == (self.rule is None):
+            raise ValueError("an anchor is either words that are said, or a rule")
+        return self
+
+    def build(self, builder: Builder, place: Place) -> Anchor:
+        return Anchor(
+            self.said.cue(builder, (*place, "said")) if self.said else None,
+            self.rule,
+            Reach(self.where, self.within_turns, self.within_ms),
+            self.which if isinstance(self.which, int) else Which(self.which),
+        )
+
+
 class ExpectSpec(Spec):
     outcome: Literal["pass", "violation", "unsure", "not_applicable"] | None = None
     level: Literal["pass", "partial", "fail"] | None = None
@@ -244,6 +297,7 @@ class RuleSpec(Spec):
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     message: str = Field(min_length=1)
     suggestion: str | None = None
+    anchor: AnchorSpec | None = None
     not_applicable_when: list[ConditionSpec] = []
     cases: list[CaseSpec] = []
 
@@ -256,12 +310,19 @@ class RuleSpec(Spec):
             severity=self.severity,
             clauses=tuple(self.clauses),
             kind=self.kind,
-            check=self.build_check(builder),
+            check=self.anchored_check(builder),
             directions=tuple(self.directions),
             not_applicable_when=tuple(conditions),
             cases=tuple(self.cases),
             why=self.why,
         )
+
+    def anchored_check(self, builder: Builder) -> Check:
+        """The check, inside the ranges of the anchor if there is one."""
+        check = self.build_check(builder)
+        if self.anchor is None:
+            return check
+        return Anchored(check, self.anchor.build(builder, ("anchor",)), role_of(self.speaker))
 
     def build_check(self, builder: Builder) -> Check:
         raise NotImplementedError
