@@ -80,6 +80,8 @@ def test_a_pattern_finds_what_it_says(pattern: str, text: str, found: list[str])
         ("，。", "would match nothing"),
         ("不?", "would match nothing"),
         ("不[关", "has no partner"),
+        ("不+关", "'+' is no part"),
+        ("(不|没)*关", "'*' is no part"),
     ],
 )
 def test_a_pattern_that_makes_no_sense_says_why(pattern: str, problem: str) -> None:
@@ -166,7 +168,7 @@ def test_faults_of_a_row_are_told_together() -> None:
     assert "'(' without ')'" in messages
     assert "did you mean 'major'" in messages
     assert "did you mean 'both'" in messages
-    assert "'toneless' or 'off'" in messages
+    assert "'toneless', 'fuzzy' or 'off'" in messages
 
 
 # --- time -------------------------------------------------------------------------------------------------------------

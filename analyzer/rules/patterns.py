@@ -4,7 +4,8 @@ Theory of operation. An utterance is matched as *marked text*: its folded charac
 utterance, a clause or a sentence starts and ends. A pattern becomes one linear-time regular expression over marked
 text, with a gap between any two elements in which hesitation and breaks may stand. Three things are read off a pattern
 besides: *keys*, literals of which every match contains one (so that one Aho-Corasick pass finds the few patterns worth
-running), *spellings*, the plain strings it stands for (for comparison by sound), and whether anything in it is open.
+running), *spellings*, the plain strings it stands for, and whether anything in it is open. For comparison by sound the
+same pattern is compiled over syllables (``hearing``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from analyzer.normalize import fold_source
+from analyzer.rules.hearing import Hearing, codes, in_syllables
 
 CLAUSE_START, CLAUSE_END = "\ue000", "\ue001"
 UTTERANCE_START, UTTERANCE_END = "\ue002", "\ue003"
@@ -26,10 +28,12 @@ HESITATION = frozenset("呃嗯额啊呀呢嘛哦噢唉")
 FILLERS = ("那个", "就是说", "就是", "然后")  # hesitation of several characters, skipped inside a phrase
 PARTICLES = "啊呀呢吧嘛啦哦了"
 
+NOT_SOUNDED = HESITATION | frozenset(PARTICLES)  # stay characters when text becomes syllables, so that they are skipped
+
 _HESITATION_CLASS = "".join(sorted(HESITATION))
 _GAP_CLASS = f"[\ue000\ue001\ue004{_HESITATION_CLASS}]{{0,6}}"
 _GAP = f"{_GAP_CLASS}(?:(?:{'|'.join(FILLERS)}){_GAP_CLASS})?"
-_GAP_IN_SENTENCE = _GAP.replace("\ue004", "")  # beside an open stretch, which stays in its sentence
+_ANYTHING = "(?:[\ue000\ue001]{0,2}[^\ue000-\ue004]){"
 _IN_SENTENCE = "(?:[\ue000\ue001]{{0,2}}[^\ue000-\ue004]){{{low},{high}}}"
 _IN_CLAUSE_HAN = r"\p{{Han}}{{{low},{high}}}"
 _LATIN = "[a-z]{{{low},{high}}}"
@@ -44,6 +48,7 @@ _ELLIPSIS = (0, 6)
 _MOST = 100  # longest open stretch; RE2 refuses repetition above 1000 and nested ones grow with it
 
 _MOST_SPELLINGS = 64
+_SHORTEST_SOUND_KEY = 2  # syllables; there are only some 400 different ones
 _SHORT = 2  # characters of a phrase inside which nothing is skipped
 _SHORTEST_STEM = 4  # a final particle is optional in phrases that have so many characters before it
 
@@ -122,13 +127,10 @@ class Pattern:
         """The plain strings the pattern stands for, less hesitation; empty when it is open or stands for too many."""
         return () if self.is_open else tuple(_spellings(self.nodes))
 
-    @property
-    def starts_clause(self) -> bool:
-        return isinstance(self.nodes[0], Anchor)
-
-    @property
-    def ends_clause(self) -> bool:
-        return isinstance(self.nodes[-1], Anchor)
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """The characters it is written with."""
+        return frozenset(_alphabet(self.nodes))
 
     @property
     def length(self) -> int:
@@ -139,6 +141,19 @@ class Pattern:
         """Spans of all matches in marked text, leftmost-longest, apart from each other, outer anchors left out."""
         for found in self._expression.finditer(marked):
             yield found.span(1)
+
+    def hear_all(self, sounded: str, hearing: Hearing) -> Iterator[tuple[tuple[int, int], tuple[tuple[int, int], ...]]]:
+        """Like ``search_all`` over marked text in syllables: spans of the matches, each with those of its open parts."""
+        expression = self._sounding_expressions(hearing)
+        for found in expression.finditer(sounded) if expression else ():
+            yield found.span(1), tuple(found.span(group) for group in range(2, expression.groups + 1))
+
+    def sound_keys(self, hearing: Hearing) -> tuple[str, ...]:
+        """``keys`` in syllables; none where they are too short to be worth looking for or the pattern cannot be heard."""
+        keys = self.keys or ("",)
+        if min(map(len, keys)) < _SHORTEST_SOUND_KEY or not _is_sounded(self.nodes):
+            return ()
+        return tuple(dict.fromkeys(in_syllables(key, hearing, NOT_SOUNDED) for key in keys))
 
     def search(self, marked: str) -> tuple[int, int] | None:
         return next(self.search_all(marked), None)
@@ -157,11 +172,15 @@ class Pattern:
 
     @cached_property
     def _expression(self) -> Any:
-        lead, core, tail = _outer_anchors(self.nodes)
-        gap = "" if _is_short(core) else _GAP
-        before = "".join(_node_regex(anchor, _GAP) + _GAP for anchor in lead)
-        after = "".join(_GAP + _node_regex(anchor, _GAP) for anchor in tail)
-        return _compile(f"{before}({_regex(core, gap)}){after}")
+        gap = "" if _is_short(_outer_anchors(self.nodes)[1]) else _GAP
+        return _compile(_framed(self.nodes, gap, _GAP))
+
+    @lru_cache(maxsize=None)  # noqa: B019 - patterns live as long as their pack
+    def _sounding_expressions(self, hearing: Hearing) -> Any:
+        if not _is_sounded(self.nodes):
+            return None
+        gap = _sounding_gap(hearing)
+        return _compile(_framed(_in_syllables(self.nodes, hearing), gap, gap))
 
     @cached_property
     def _strict_expression(self) -> Any:
@@ -174,6 +193,14 @@ class Pattern:
     @cached_property
     def _starting_expression(self) -> Any:
         return _compile(f"^{_GAP}(?:{_regex(self.nodes, _GAP)})")
+
+
+def _framed(nodes: Sequence, gap: str, gap_at_anchors: str) -> str:
+    """RE2 source whose first group is the match less its outer anchors."""
+    lead, core, tail = _outer_anchors(nodes)
+    before = "".join(_node_regex(anchor, gap) + gap_at_anchors for anchor in lead)
+    after = "".join(gap_at_anchors + _node_regex(anchor, gap) for anchor in tail)
+    return f"{before}({_regex(core, gap)}){after}"
 
 
 def _compile(expression: str) -> Any:
@@ -192,6 +219,7 @@ _TOKENS = re.compile(
     r"|(?P<operator>[()|?])|(?P<stray>[\[\]{}])|(?P<character>.)",
     re.DOTALL,
 )
+_NOT_OURS = frozenset("+*\\")  # operators of other pattern languages; dropping them would change what is meant
 _BOUNDS = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -260,6 +288,8 @@ class _Reader:
                 return (_ANCHORS[text],)
             case "stray":
                 raise self.fail(f"{text!r} has no partner")
+        if text in _NOT_OURS:
+            raise self.fail(f"{text!r} is no part of the pattern language; write (…)?(…)? for what may come twice")
         return (Literal(text),) if _is_spoken(text) else ()
 
     def _take(self, operator: str) -> bool:
@@ -330,7 +360,7 @@ def _regex(nodes: Sequence, gap: str) -> str:
     after_mandatory = after_open = False
     for node in nodes:
         is_open = isinstance(node, Open)
-        between = _GAP_IN_SENTENCE if gap and (is_open or after_open) else gap
+        between = gap.replace(SENTENCE_BREAK, "") if is_open or after_open else gap  # an open stretch stays in its sentence
         if isinstance(node, Optional):
             inside = _node_regex(node.node, gap)
             parts.append(f"(?:{between}{inside})?" if after_mandatory else f"(?:{inside}{between})?")
@@ -355,6 +385,71 @@ def _node_regex(node: Node, gap: str) -> str:
             return f"(?:{'|'.join(_regex(branch, gap) for branch in branches)})"
         case Optional(inside):
             return f"(?:{_node_regex(inside, gap)})?"
+
+
+# --- in syllables -----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=2)
+def _sounding_gap(hearing: Hearing) -> str:
+    fillers = "|".join(in_syllables(filler, hearing, NOT_SOUNDED) for filler in FILLERS)
+    return f"{_GAP_CLASS}(?:(?:{fillers}){_GAP_CLASS})?"
+
+
+def _in_syllables(nodes: Sequence, hearing: Hearing) -> Sequence:
+    return tuple(_node_in_syllables(node, hearing) for node in nodes)
+
+
+def _node_in_syllables(node: Node, hearing: Hearing) -> Node:
+    match node:
+        case Literal(character):
+            return Class(_sounding_like(character, hearing), negated=False)
+        case Class(characters, negated):
+            return Class("".join(_sounding_like(c, hearing) for c in characters), negated)
+        case Open(expression):
+            return Open(f")({expression})(?:")  # a group of its own, so that a match can tell it apart
+        case Choice(branches):
+            return Choice(tuple(_in_syllables(branch, hearing) for branch in branches))
+        case Optional(inside):
+            return Optional(_node_in_syllables(inside, hearing))
+    return node
+
+
+def _sounding_like(character: str, hearing: Hearing) -> str:
+    """Codes of all readings, and the characters that stay characters and are read alike (吗: 嘛)."""
+    heard = codes(character, hearing)
+    alike = (c for c in sorted(NOT_SOUNDED) if c != character and set(codes(c, hearing)) & set(heard))
+    return "".join(dict.fromkeys((character, *heard, *alike)))
+
+
+def _is_sounded(nodes: Sequence) -> bool:
+    """Whether text in syllables can be compared: what slots ask for (Han characters, digits) is gone from it."""
+    return all(map(_node_is_sounded, nodes))
+
+
+def _node_is_sounded(node: Node) -> bool:
+    match node:
+        case Open(expression):
+            return expression.startswith(_ANYTHING)
+        case Choice(branches):
+            return all(map(_is_sounded, branches))
+        case Optional(inside):
+            return _node_is_sounded(inside)
+    return True
+
+
+def _alphabet(nodes: Sequence) -> Iterator[str]:
+    for node in nodes:
+        match node:
+            case Literal(character):
+                yield character
+            case Class(characters, False):
+                yield from characters
+            case Choice(branches):
+                for branch in branches:
+                    yield from _alphabet(branch)
+            case Optional(inside):
+                yield from _alphabet((inside,))
 
 
 def _outer_anchors(nodes: Sequence) -> tuple[Sequence, Sequence, Sequence]:

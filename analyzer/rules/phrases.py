@@ -10,15 +10,17 @@ from typing import TypeVar
 
 import ahocorasick_rs
 
-from analyzer.normalize import sounds
 from analyzer.rules.faults import Fault, RuleFaults, did_you_mean
-from analyzer.rules.patterns import PARTICLES, Pattern, PatternError, Slots
+from analyzer.rules.hearing import Hearing, in_syllables
+from analyzer.rules.patterns import HESITATION, MARKS, NOT_SOUNDED, Pattern, PatternError, Slots
 from analyzer.rules.said import Place, Said
 from analyzer.types import Match, Severity, Span
 
 _SOUND_FROM = 4  # characters; fewer collide with innocent words (false hits per 10,000 characters: 4 -> 0.1, 3 -> 1.7)
 _SOUND_AT_LEAST = 3
-_HOMOPHONE_TRUST = 0.9
+_FUZZY_FROM = 5  # near sounds collide more often than same sounds: one character longer
+_MISHEARD_SHARE = 3  # at most every third character may be another than the phrase is written with
+_TRUST = {Hearing.TONELESS: 0.9, Hearing.FUZZY: 0.8}
 _SHORT_HOMOPHONE_TRUST = 0.5
 _SHORT_TERM = 3  # characters up to which both ends must lie on word edges unless the list says otherwise
 
@@ -36,7 +38,11 @@ class Boundary(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A row of a word list (docs/rule-files.md), or an inline pattern of a rule. ``place`` is ``file:line``."""
+    """A row of a word list (docs/rule-files.md), or an inline pattern of a rule. ``place`` is ``file:line``.
+
+    hearing      how it is also found by sound, if at all
+    heard_from   characters a match by sound has at least
+    """
 
     pattern: Pattern
     category: str | None = None
@@ -45,7 +51,8 @@ class Phrase:
     allow: tuple[Pattern, ...] = ()
     exempt: frozenset[str] = frozenset()
     boundary: Boundary = Boundary.NONE
-    by_sound: bool = False
+    hearing: tuple[Hearing, ...] = ()
+    heard_from: int = _SOUND_FROM
     term: str = ""
     suggestion: str | None = None
     place: str = ""
@@ -79,6 +86,10 @@ class Hit:
         return self.said is other.said and self.start < other.end and other.start < self.end
 
 
+_SOUND: Mapping[str, tuple[Hearing, ...]] = {
+    "": (Hearing.TONELESS,), "toneless": (Hearing.TONELESS,), "fuzzy": tuple(Hearing), "off": (),
+}  # fmt: skip
+
 PHRASE_COLUMNS = (
     "phrase", "category", "severity", "clauses", "allow", "exempt", "boundary", "sound", "term", "suggestion", "notes",
 )  # fmt: skip
@@ -93,10 +104,11 @@ def read_phrase(row: Mapping[str, str], slots: Slots, place: str = "") -> Phrase
     severity = _choice(Severity, row.get("severity", ""), faults, "severity")
     boundary = _choice(Boundary, row.get("boundary", ""), faults, "boundary")
     sound = row.get("sound", "")
-    if sound not in ("", "toneless", "off"):
-        faults.append(Fault(("sound",), f"sound is 'toneless' or 'off', not {sound!r}"))
-    if pattern and sound == "toneless" and pattern.length < _SOUND_AT_LEAST:
-        faults.append(Fault(("sound",), f"{row['phrase']!r} is too short to compare by sound (3 characters at least)"))
+    if sound not in _SOUND:
+        faults.append(Fault(("sound",), f"sound is 'toneless', 'fuzzy' or 'off', not {sound!r}"))
+    elif pattern and sound not in ("", "off") and pattern.length < (least := _SOUND_AT_LEAST + (sound == "fuzzy")):
+        problem = f"{row['phrase']!r} is too short to compare by sound ({least} characters at least)"
+        faults.append(Fault(("sound",), problem))
     if faults or pattern is None:
         raise RuleFaults(faults)
     return Phrase(
@@ -107,7 +119,8 @@ def read_phrase(row: Mapping[str, str], slots: Slots, place: str = "") -> Phrase
         allow=tuple(p for p in allow if p),
         exempt=frozenset(row.get("exempt", "").replace(",", " ").split()),
         boundary=boundary or default_boundary(pattern),
-        by_sound=sound == "toneless" or (sound == "" and pattern.length >= _SOUND_FROM),
+        hearing=_SOUND[sound],
+        heard_from=_SOUND_AT_LEAST if sound == "toneless" else _SOUND_FROM,
         term=row.get("term") or row["phrase"],
         suggestion=row.get("suggestion") or None,
         place=place,
@@ -196,31 +209,41 @@ class PhraseSet:
     # --- by sound ---
 
     @cached_property
-    def _sounding(self) -> tuple[ahocorasick_rs.AhoCorasick | None, tuple[tuple[int, str], ...]]:
-        entries: dict[str, tuple[int, str]] = {}
-        for order, phrase in enumerate(self.phrases):
-            if phrase.by_sound:
-                for spelling in phrase.pattern.spellings:
-                    if len(spelling) >= _SOUND_AT_LEAST:
-                        for way in sounds(spelling):
-                            entries.setdefault(way, (order, spelling))
-        automaton = ahocorasick_rs.AhoCorasick(list(entries)) if entries else None
-        return automaton, tuple(entries.values())
+    def _sounding(self) -> dict[Hearing, tuple[ahocorasick_rs.AhoCorasick, tuple[tuple[int, ...], ...]]]:
+        """Per level of hearing: automaton over the keys in syllables, and the phrases of each key."""
+        indexes = {}
+        for hearing in Hearing:
+            by_key: dict[str, list[int]] = {}
+            for order, phrase in enumerate(self.phrases):
+                for key in phrase.pattern.sound_keys(hearing) if hearing in phrase.hearing else ():
+                    by_key.setdefault(key, []).append(order)
+            if by_key:
+                indexes[hearing] = ahocorasick_rs.AhoCorasick(list(by_key)), tuple(map(tuple, by_key.values()))
+        return indexes
 
     def _heard(self, said: Said) -> Iterator[Hit]:
-        automaton, entries = self._sounding
-        if automaton is None:
-            return
-        for entry, begin, stop in automaton.find_matches_as_indexes(said.sound, overlapping=True):
-            order, spelling = entries[entry]
-            phrase = self.phrases[order]
-            start, end = said.from_stripped(begin, stop)
-            if said.stripped[begin:stop] == spelling or not _anchored(phrase.pattern, said, start, end):
+        for hearing, (automaton, phrases_of) in self._sounding.items():
+            orders: set[int] = set()
+            for text in (said.stripped, said.without_fillers):
+                sounded = in_syllables(text or "", hearing, NOT_SOUNDED)
+                for key, _, _ in automaton.find_matches_as_indexes(sounded, overlapping=True) if text else ():
+                    orders.update(phrases_of[key])
+            sounded = in_syllables(said.marked, hearing, NOT_SOUNDED) if orders else ""
+            for order in sorted(orders):
+                yield from self._heard_as(order, said, sounded, hearing)
+
+    def _heard_as(self, order: int, said: Said, sounded: str, hearing: Hearing) -> Iterator[Hit]:
+        phrase = self.phrases[order]
+        for span, open_spans in phrase.pattern.hear_all(sounded, hearing):
+            start, end = said.from_marked(*span)
+            written = _written(said.marked, span, open_spans)
+            misheard = sum(character not in phrase.pattern.alphabet for character in written)
+            least = max(phrase.heard_from, _FUZZY_FROM if hearing is Hearing.FUZZY else 0)
+            if len(written) < least or not 0 < misheard <= max(1, len(written) // _MISHEARD_SHARE):
                 continue
-            if _on_edges(phrase.boundary, said, start, end):
-                trust = _HOMOPHONE_TRUST if len(spelling) >= _SOUND_FROM else _SHORT_HOMOPHONE_TRUST
-                confidence = said.confidence(start, end) * trust
-                yield Hit(phrase, said, start, end, Match.HOMOPHONE, confidence, order)
+            if start < end and _on_edges(phrase.boundary, said, start, end):
+                trust = _TRUST[hearing] if len(written) >= _SOUND_FROM else _SHORT_HOMOPHONE_TRUST
+                yield Hit(phrase, said, start, end, Match.HOMOPHONE, said.confidence(start, end) * trust, order)
 
     # --- what is no hit after all ---
 
@@ -238,16 +261,14 @@ def _on_edges(boundary: Boundary, said: Said, start: int, end: int) -> bool:
     return boundary in (Boundary.NONE, Boundary.LEFT) or end in said.edges
 
 
-def _anchored(pattern: Pattern, said: Said, start: int, end: int) -> bool:
-    """Whether a hit by sound keeps the pattern's outer anchors."""
-    breaks = said.folded.breaks
-    if pattern.starts_clause and not breaks[start]:
-        return False
-    if not pattern.ends_clause:
-        return True
-    while not breaks[end] and said.text[end] in PARTICLES:
-        end += 1
-    return bool(breaks[end])
+def _written(marked: str, span: tuple[int, int], open_spans: Iterable[tuple[int, int]]) -> str:
+    """The characters at ``span`` that the pattern spells out: no marks, no hesitation, nothing it leaves open."""
+    left_out = {index for start, end in open_spans if start >= 0 for index in range(start, end)}
+    return "".join(
+        marked[index]
+        for index in range(*span)
+        if index not in left_out and marked[index] not in MARKS and marked[index] not in HESITATION
+    )
 
 
 def keep_longest(hits: Iterable[Hit], rank: Mapping[str | None, int] | None = None) -> list[Hit]:
