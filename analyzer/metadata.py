@@ -6,18 +6,27 @@ The same table serves recordings (a manifest's columns, all text) and transcript
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from analyzer.errors import InputError
 
-COUNTS = ("ring_ms", "ring_count")  # whole numbers from 0
-FLAGS = ("transferred", "truncated")
+COUNTS = ("ring_ms", "ring_count", "transfer_ring_count", "after_call_ms")  # whole numbers from 0
+FLAGS = (
+    "transferred", "truncated", "connected", "agent_requested", "agent_answered", "recorded", "replied", "repeated",
+    "satisfied", "major_customer", "new_customer",
+)  # fmt: skip
 CHOICES = {
     "hung_up_by": ("agent", "customer", "system"),
     "ended_by": ("agent", "customer", "dropped", "transfer"),
+    "matter": ("inquiry", "complaint", "business", "other"),
+    "agent_role": ("agent", "account_manager", "department_manager", "leader", "president"),
 }
-TEXTS = ("company", "agent_id", "agent_name", "customer_surname")
-KEYS = (*COUNTS, *FLAGS, *CHOICES, *TEXTS)
+TIMES = ("started_at", "replied_at", "reply_due_at", "callback_due_at")  # ISO 8601, kept as text
+TEXTS = (
+    "company", "agent_id", "agent_name", "customer_surname", "customer_id", "customer_tier", "ticket_id", "holiday",
+)  # fmt: skip
+KEYS = (*COUNTS, *FLAGS, *CHOICES, *TIMES, *TEXTS)
 
 _TRUE = ("true", "yes", "1", "是")
 _FALSE = ("false", "no", "0", "否")
@@ -45,6 +54,8 @@ def _typed(key: str, value: Any) -> Any:
         return _flag(key, value)
     if key in CHOICES:
         return _choice(key, value)
+    if key in TIMES:
+        return _moment(key, value)
     if key in TEXTS:
         return _text(key, value)
     return value
@@ -74,6 +85,14 @@ def _choice(key: str, value: Any) -> str:
     if folded in CHOICES[key]:
         return str(folded)
     raise InputError(f"{key} is {value!r}; it must be one of {', '.join(CHOICES[key])}")
+
+
+def _moment(key: str, value: Any) -> str:
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{key} is {value!r}; it must be a date and time like 2026-11-22T09:30:00") from None
+    return str(value)
 
 
 def _text(key: str, value: Any) -> str:

@@ -20,6 +20,10 @@ def test_blank_and_null_mean_unknown_and_are_left_out() -> None:
     assert read_metadata({"ring_ms": "", "company": None, "customer_surname": "  "}) == ({}, ())
 
 
+def test_a_time_stays_as_it_is_written() -> None:
+    assert read_metadata({"started_at": " 2026-11-22 09:30 "}) == ({"started_at": "2026-11-22 09:30"}, ())
+
+
 def test_an_unknown_key_is_kept_and_named() -> None:
     assert read_metadata({"city": "昆明"}) == ({"city": "昆明"}, ("city",))
 
@@ -37,6 +41,8 @@ def test_an_unknown_key_is_kept_and_named() -> None:
         ("hung_up_by", "nobody"),
         ("ended_by", 3),
         ("company", ["a"]),
+        ("started_at", "昨天上午"),
+        ("replied_at", 20261122),
     ],
 )
 def test_a_value_its_key_cannot_have_is_an_error_that_names_the_key(key: str, value: object) -> None:
