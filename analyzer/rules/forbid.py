@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from analyzer.rules.spec import Builder, RuleSpec, Spec, Texts, role_of
 from analyzer.rules.truth import Truth
 from analyzer.types import Role
 
+_FAINT = 0.5  # speech recognised with less confidence may have held anything
 _QUOTES = {"“": "”", "「": "」", "『": "』", "‘": "’", '"': '"', "《": "》"}
 
 
@@ -105,6 +106,9 @@ def _is_quoted(hit: Hit) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Forbid(Check):
+    """``unit``: the number of hits is measured, in this unit. A hit needs ``min_confidence``; that nothing was said
+    needs no more than intelligible speech, however sure of its characters a rule wants to be."""
+
     phrases: PhraseSet
     wording: Wording
     speaker: Role | None = Role.AGENT
@@ -112,6 +116,7 @@ class Forbid(Check):
     min_confidence: float = 0.5
     categories: tuple[str, ...] = ()
     exemptions: Mapping[str, Exemption] = field(default_factory=dict)
+    unit: str | None = None
 
     def watch(self, call: Call) -> Watch:
         return _ForbidWatch(self, call)
@@ -184,7 +189,12 @@ class _ForbidWatch(Watch):
         )
         sure = [hit for hit in hits if self._is_sure(hit)]
         findings = tuple(map(self.check.wording.of_hit, sure or hits))
-        return Judgement(self._truth(bool(sure), bool(hits)), findings)
+        return Judgement(self._truth(bool(sure), bool(hits)), findings, measured=self._measured(len(sure)))
+
+    def _measured(self, count: int) -> dict[str, Any] | None:
+        if self.check.unit is None:
+            return None
+        return {"value": count, "unit": self.check.unit, "low": None, "high": 0}
 
     def _truth(self, violated: bool, suspected: bool) -> Truth:
         check, call = self.check, self.call
@@ -192,7 +202,7 @@ class _ForbidWatch(Watch):
             return Truth.VIOLATED
         if suspected or call.truncated:
             return Truth.UNSURE
-        if is_mostly_faint(call.by(check.speaker), check.min_confidence):
+        if is_mostly_faint(call.by(check.speaker), min(check.min_confidence, _FAINT)):
             return Truth.UNSURE
         return Truth.MET if any(may_be_by(said, check.speaker) for said in call.said) else Truth.NOT_APPLICABLE
 
@@ -251,6 +261,7 @@ class ForbidSpec(RuleSpec):
     allow_in: Texts = []
     categories: Texts = []
     exemptions: dict[str, ExemptionSpec] = {}
+    unit: str | None = None
 
     def build_check(self, builder: Builder) -> Forbid:
         phrases = builder.phrases(self.any_of, self.any_in)
@@ -270,6 +281,7 @@ class ForbidSpec(RuleSpec):
             min_confidence=self.min_confidence,
             categories=tuple(self.categories),
             exemptions={name: e.build(builder, ("exemptions", name)) for name, e in self.exemptions.items()},
+            unit=self.unit,
         )
 
     def _check_names(self, phrases: Sequence[Phrase], builder: Builder) -> None:
