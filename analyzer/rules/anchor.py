@@ -119,6 +119,12 @@ class Range:
         return bool(self._turns)
 
     @property
+    def has_room(self) -> bool:
+        """A turn that the speaker takes next lies inside."""
+        turns = self.reach.within_turns
+        return not self._is_over and (turns is None or len(self._turns) < turns)
+
+    @property
     def is_closed(self) -> bool:
         """Nothing that is still to come lies inside."""
         return self._is_over
@@ -278,6 +284,8 @@ class _Episode:
             call.direction, call.metadata, starts_late=call.starts_late, turns=call.turns, activity=call.activity
         )
         self.watch = check.check.watch(self.call)
+        if is_by(point.said, check.speaker) and point.said not in self.range.pieces:
+            self.call.said.append(point.said)  # the speaker was there to say what is owed
         for piece in self.range.pieces:
             self._tell(piece)
 

@@ -7,16 +7,24 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from analyzer.rules.address import AddressSpec
 from analyzer.rules.attributes import AttributesSpec, WantedSpec
+from analyzer.rules.combine import CombineSpec
+from analyzer.rules.entity import AboutSpec, EchoSpec, EntitySpec
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.forbid import ExemptionSpec, ForbidSpec
 from analyzer.rules.quota import QuotaSpec
 from analyzer.rules.rate import RateSpec
+from analyzer.rules.ratio import RatioSpec, UsesSpec
+from analyzer.rules.repeat import RepeatSpec
 from analyzer.rules.require import ElementFields, LevelSpec, PlanSpec, RequireSpec
+from analyzer.rules.respond import RespondSpec
 from analyzer.rules.spec import (
+    AnchorSpec,
     Builder,
     CaseSpec,
     ConditionSpec,
+    CueSpec,
     ExpectSpec,
     Rule,
     RuleSpec,
@@ -24,18 +32,31 @@ from analyzer.rules.spec import (
     WindowSpec,
     Words,
 )
+from analyzer.rules.turn import HoldingSpec, TurnSpec
 
 KINDS: Mapping[str, type[RuleSpec]] = {
     "forbid": ForbidSpec,
     "require": RequireSpec,
     "quota": QuotaSpec,
     "rate": RateSpec,
+    "ratio": RatioSpec,
+    "repeat": RepeatSpec,
+    "entity": EntitySpec,
+    "echo": EchoSpec,
+    "address": AddressSpec,
+    "turn": TurnSpec,
     "metadata": AttributesSpec,
+    "respond": RespondSpec,
+    "all": CombineSpec,
+    "any": CombineSpec,
+    "not": CombineSpec,
 }
 
 _NESTED = (
     WindowSpec,
     SaidSpec,
+    CueSpec,
+    AnchorSpec,
     ConditionSpec,
     ExpectSpec,
     CaseSpec,
@@ -44,23 +65,31 @@ _NESTED = (
     LevelSpec,
     PlanSpec,
     WantedSpec,
+    UsesSpec,
+    AboutSpec,
+    HoldingSpec,
 )
 
 
 def parse_rule(fields: Mapping[str, Any], words: Words) -> Rule:
     """Read the fields of a rule file. Raises RuleFaults with everything wrong in it."""
-    kind = str(fields.get("kind"))
-    if kind not in KINDS:
-        raise RuleFaults([_unknown_kind(kind, "kind" in fields)])
-    try:
-        spec = KINDS[kind].model_validate(fields)
-    except ValidationError as error:
-        raise RuleFaults([_fault(problem, KINDS[kind]) for problem in error.errors()]) from None
-    builder = Builder(words)
+    spec = read_spec(fields)
+    builder = Builder(words, read_spec)
     rule = spec.build_rule(builder)
     if builder.faults:
         raise RuleFaults(builder.faults)
     return rule
+
+
+def read_spec(fields: Mapping[str, Any]) -> RuleSpec:
+    """Check names and types of a rule's fields. Raises RuleFaults with everything wrong in them."""
+    kind = str(fields.get("kind"))
+    if kind not in KINDS:
+        raise RuleFaults([_unknown_kind(kind, "kind" in fields)])
+    try:
+        return KINDS[kind].model_validate(fields)
+    except ValidationError as error:
+        raise RuleFaults([_fault(problem, KINDS[kind]) for problem in error.errors()]) from None
 
 
 def _unknown_kind(kind: str, given: bool) -> Fault:

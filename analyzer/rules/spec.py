@@ -6,7 +6,7 @@ faults of a file are collected and raised as one ``RuleFaults``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -78,10 +78,12 @@ class Rule:
 
 
 class Builder:
-    """Turns phrases and names into compiled ones and collects what is wrong with them."""
+    """Turns phrases and names into compiled ones and collects what is wrong with them. ``read_spec`` reads the fields
+    of a rule of any kind, for rules that hold others; it raises RuleFaults."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Words, read_spec: Callable[[Mapping[str, Any]], RuleSpec]) -> None:
         self.words = words
+        self.read_spec = read_spec
         self.faults: list[Fault] = []
 
     def fault(self, place: Place, message: str) -> None:
