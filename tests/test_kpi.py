@@ -78,7 +78,7 @@ def test_a_complaint_is_due_in_48_hours(reply: dict[str, Any], value: float | No
 
 
 def test_replies_are_counted_by_matter_and_timely_ones_by_the_time_agreed() -> None:
-    due = {"reply_due_at": "2026-11-02T12:00:00"}
+    due: dict[str, Any] = {"reply_due_at": "2026-11-02T12:00:00"}
     calls = [
         call(matter="inquiry", replied_at="2026-11-02T11:00:00", **due),
         call(matter="inquiry", replied_at="2026-11-02T13:00:00", **due),
