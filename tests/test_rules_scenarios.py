@@ -9,7 +9,7 @@ import pytest
 
 from analyzer.engine import CallAnalyzer
 from analyzer.report import analyze, rule_entry
-from analyzer.rules import Pack, Profile, RuleFaults, Words, parse_rule
+from analyzer.rules import Pack, Pattern, Phrase, Profile, RuleFaults, WordList, Words, parse_rule
 from analyzer.transcripts import read_case
 from analyzer.types import Direction, Role, Span, Utterance
 
@@ -240,3 +240,122 @@ def test_faults_of_members_name_their_place() -> None:
         parse_rule({**COMMON, "kind": "not", "members": [HELLO, SORRY]}, Words())
     with pytest.raises(RuleFaults, match="of its own"):
         parse_rule({**COMMON, "kind": "all", "members": [{**HELLO, "id": "x"}]}, Words())
+
+
+# --- script -----------------------------------------------------------------------------------------------------------
+
+NO_SOUND = {"kind": "script", "sentences": ["对不起，您的电话没有声音，请您换一部电话再打来"], "similarity": 70}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("对不起，您的电话没有声音，请您换一部电话再打来", "pass"),
+        ("呃对不起您的那个电话没有声音，请您换一部电话再打过来好吗", "pass"),
+        ("对不起您的电话没有声应请您换一步电话在打来", "pass"),
+        ("您好，请问有什么可以帮您", "violation"),
+        ("对不起", "violation"),
+    ],
+)
+def test_a_sentence_like_the_model_counts_as_said(text: str, expected: str) -> None:
+    assert outcome(f"坐席: {text}。", NO_SOUND) == expected
+
+
+def test_what_is_measured_is_the_highest_similarity() -> None:
+    exact = judged("坐席: 您好。\n坐席: 对不起，您的电话没有声音，请您换一部电话再打来。", NO_SOUND)
+    assert exact["measured"]["value"] == 100
+
+
+def test_a_model_sentence_may_be_said_over_two_utterances() -> None:
+    call = "00:01.0-00:03.0 坐席: 对不起，您的电话没有声音。\n00:04.5-00:06.0 坐席: 请您换一部电话再打来。"
+    assert judged(call, NO_SOUND)["measured"]["value"] > 95
+
+
+def test_slots_stand_for_anything() -> None:
+    fields = {"kind": "script", "sentences": ["您好，我是{公司}客服中心回访员，我姓{姓氏}"], "similarity": 80}
+    assert outcome("坐席: 您好，我是云岭银行客服中心回访员，我姓李。", fields) == "pass"
+    assert outcome("坐席: 您好，云岭银行，我姓李。", fields) == "violation"
+
+
+def test_nearly_the_sentence_is_unsure_where_the_rule_says_so() -> None:
+    fields = {**NO_SOUND, "similarity": 90, "unsure_from": 50}
+    assert outcome("坐席: 对不起，您的电话没有声音。", fields) == "unsure"
+
+
+# --- silent calls -----------------------------------------------------------------------------------------------------
+
+SILENT = {
+    "kind": "silent_call",
+    "prompts": ["您好", "听得到吗", "有什么可以帮您"],
+    "no_sound_in": ["no_sound"],
+    "call_again_in": ["call_again"],
+}
+
+
+@pytest.fixture(scope="module")
+def silent_words() -> Words:
+    texts = {"no_sound": "没有声音", "call_again": "换一部电话"}
+    return Words({name: WordList(name, name, "", "", (Phrase(Pattern(text)),)) for name, text in texts.items()})
+
+
+def silent(call: str, words: Words, fields: Mapping[str, Any] | None = None, **facts: Any) -> Any:
+    rule = parse_rule({**COMMON, **SILENT, **(fields or {})}, words)
+    pack = Pack("inline", "1", "sha256:0", (rule,), Profile("inline"))
+    transcript = read_case(call, **{"direction": Direction.INBOUND, **facts}).transcript
+    return rule_entry(analyze(transcript, pack), "rule")
+
+
+GREETED = "00:00.0-00:02.0 坐席: 您好，有什么可以帮您。\n"
+ASKED = "00:07.0-00:08.0 坐席: 您好，听得到吗。\n"
+SAID_SO = "00:13.0-00:16.0 坐席: 对不起，您的电话没有声音，请换一部电话再打来。\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (GREETED + ASKED + SAID_SO, "pass"),
+        (GREETED + ASKED, "violation"),
+        (GREETED + SAID_SO, "violation"),
+        (GREETED + "00:07.0-00:13.0 坐席: 您好，对不起，您的电话没有声音，请换一部电话再打来。", "pass"),
+        (GREETED + ASKED + "00:10.0 客户: 我要查余额。", "not_applicable"),
+        (GREETED + "00:03.0 坐席: 余额三百元。", "not_applicable"),
+        (GREETED + ASKED + "00:10.0 未知: 啊？", "unsure"),
+    ],
+)
+def test_a_silent_call_is_greeted_asked_again_and_ended_by_the_script(
+    call: str, expected: str, silent_words: Words
+) -> None:
+    assert silent(call, silent_words)["outcome"] == expected
+
+
+def test_a_shorter_wait_than_the_norm_breaks_it(silent_words: Words) -> None:
+    whole = GREETED + ASKED + SAID_SO
+    assert silent(whole, silent_words, {"wait_ms": 5_000})["outcome"] == "pass"
+    entry = silent(whole, silent_words, {"wait_ms": 5_001})
+    assert (entry["outcome"], entry["findings"][0]["category"], entry["measured"]["value"]) == (
+        "violation",
+        "wait",
+        5_000,
+    )
+    assert silent(whole, silent_words, {"final_wait_ms": 3_000}, duration_ms=18_000)["outcome"] == "violation"
+    assert silent(whole, silent_words, {"final_wait_ms": 3_000}, duration_ms=19_000)["outcome"] == "pass"
+
+
+def test_a_greeting_and_a_long_silence_is_a_silent_call(silent_words: Words) -> None:
+    assert silent(GREETED, silent_words, duration_ms=30_000)["outcome"] == "violation"
+    assert silent(GREETED, silent_words, duration_ms=5_000)["outcome"] == "not_applicable"
+
+
+def test_nothing_more_is_owed_to_a_caller_who_hung_up(silent_words: Words) -> None:
+    facts = {"metadata": {"hung_up_by": "customer"}}
+    assert silent(GREETED + ASKED, silent_words, **facts)["outcome"] == "not_applicable"
+
+
+def test_the_agent_is_told_the_next_step_of_a_silent_call(silent_words: Words) -> None:
+    rule = parse_rule({**COMMON, **SILENT}, silent_words)
+    analyzer = CallAnalyzer(Pack("inline", "1", "sha256:0", (rule,), Profile("inline")))
+    analyzer.feed(Utterance(Role.AGENT, Span(0, 2_000), "您好有什么可以帮您"))
+    for role in (Role.AGENT, Role.CUSTOMER):
+        analyzer.settled(role, 3_000)
+    assert analyzer.now(3_000) == []
+    assert [nudge.element for nudge in analyzer.now(4_000)] == ["repeat"]

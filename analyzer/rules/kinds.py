@@ -19,6 +19,8 @@ from analyzer.rules.ratio import RatioSpec, UsesSpec
 from analyzer.rules.repeat import RepeatSpec
 from analyzer.rules.require import ElementFields, LevelSpec, PlanSpec, RequireSpec
 from analyzer.rules.respond import RespondSpec
+from analyzer.rules.script import ScriptSpec
+from analyzer.rules.silent_call import SilentCallSpec
 from analyzer.rules.spec import (
     AnchorSpec,
     Builder,
@@ -47,6 +49,8 @@ KINDS: Mapping[str, type[RuleSpec]] = {
     "turn": TurnSpec,
     "metadata": AttributesSpec,
     "respond": RespondSpec,
+    "script": ScriptSpec,
+    "silent_call": SilentCallSpec,
     "all": CombineSpec,
     "any": CombineSpec,
     "not": CombineSpec,
