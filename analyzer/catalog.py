@@ -31,7 +31,6 @@ from analyzer.rules import (
 from analyzer.rules.pack import DEFAULT_POINTS, PASS_MARK
 from analyzer.rules.patterns import PatternError, Sequence, parse
 from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, read_phrase
-from analyzer.rules.spec import RuleSpec
 from analyzer.types import Severity
 
 STANDARD = "standard"
@@ -461,11 +460,3 @@ def _weight(spec: WeightSpec, rule: Rule) -> Weight:
     points = DEFAULT_POINTS[rule.severity] if spec.max_points is None else spec.max_points
     deduct = points if spec.deduct is None else spec.deduct
     return Weight(points, deduct, spec.per == "hit", spec.cap, spec.veto, spec.bonus)
-
-
-def rule_schema() -> dict[str, Any]:
-    """JSON Schema of a rule file, by kind."""
-    from analyzer.rules import KINDS  # noqa: PLC0415
-
-    kinds: Mapping[str, type[RuleSpec]] = KINDS
-    return {"oneOf": [spec.model_json_schema(by_alias=True) for spec in kinds.values()]}

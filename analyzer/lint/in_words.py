@@ -1,0 +1,218 @@
+"""Checks of word lists: phrases that cannot be hit, stand twice, or find what a call owes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from analyzer.lint.problems import Problem, Subject, phrase_sets, walk
+from analyzer.lint.spoken import said_of, sentences
+from analyzer.rules import Hit, Pattern, Phrase, PhraseSet, Rule, Said
+from analyzer.rules.forbid import Forbid
+from analyzer.rules.patterns import Anchor
+from analyzer.rules.quota import Quota
+from analyzer.rules.require import Require
+from analyzer.types import Match, Role
+
+_OWED_SENTENCES = 6  # per phrase that a call owes: first choices show nearly all collisions
+_TRIALS = 12  # sentences per phrase before it is said to be masked
+
+
+def unused_list(subject: Subject) -> Iterator[Problem]:
+    """A word list that no rule and no line of pack.yaml names."""
+    used = {name for file in (*subject.files.files.values(), subject.files.head) for name in _names(file.fields)}
+    used |= set(_names(subject.files.profile_file.fields))
+    for name in subject.files.words.lists:
+        if name not in used:
+            place = f"{subject.files.folder.as_posix()}/words/{name}.tsv:1"
+            yield Problem(place, "unused-list", f"no rule uses the word list {name!r}")
+
+
+def _names(fields: dict[str, Any]) -> Iterator[str]:
+    """Everything a file's fields may call a word list by."""
+    for place, value in walk(fields):
+        keys = [part for part in place if isinstance(part, str)]
+        if isinstance(value, str) and keys and (keys[-1].endswith("_in") or keys[0] in ("back_channel", "allow")):
+            yield value
+
+
+def unused_slot(subject: Subject) -> Iterator[Problem]:
+    """A slot that no pattern holds."""
+    patterns = [source for sources in subject.files.slot_sources.values() for source in sources]
+    patterns += [
+        source
+        for words in subject.files.words.lists.values()
+        for phrase in words.phrases
+        for source in (phrase.pattern.source, *(allowed.source for allowed in phrase.allow))
+    ]
+    for file in subject.files.files.values():
+        patterns += [value for _, value in walk(file.fields) if isinstance(value, str)]
+    for slot in subject.files.slot_sources:
+        if not any(f"{{{slot}}}" in source for source in patterns):
+            place = f"{subject.files.folder.as_posix()}/words/slots.tsv:1"
+            yield Problem(place, "unused-slot", f"no pattern uses the slot {{{slot}}}")
+
+
+# --- phrases that cannot be hit ---
+
+
+def never_matches(subject: Subject) -> Iterator[Problem]:
+    """A pattern that no text can match: not even the sentences it spells out."""
+    for place, pattern in _patterns(subject):
+        tried = sentences(pattern.source, subject.files.slot_sources)
+        if not any(pattern.search(said_of(text).marked) for text in tried):
+            first = next(sentences(pattern.source, subject.files.slot_sources), None)
+            what = f"not even {first!r}" if first else "its parts shut each other out"
+            yield Problem(place, "never-matches", f"no text can match {pattern.source!r}: {what}")
+
+
+def _patterns(subject: Subject) -> Iterator[tuple[str, Pattern]]:
+    """Every pattern of the pack, once, with its place."""
+    seen: set[tuple[str, str]] = set()
+    listed = [phrase for words in subject.files.words.lists.values() for phrase in words.phrases]
+    inline = [
+        (subject.words_place(phrase.place, rule), phrase)
+        for rule in subject.live_rules
+        for _, found in phrase_sets(rule.check)
+        for phrase in found.phrases
+        if not phrase.place
+    ]
+    placed = [(f"{subject.files.folder.as_posix()}/{phrase.place}", phrase) for phrase in listed]
+    for place, phrase in (*placed, *inline):
+        for pattern in (phrase.pattern, *phrase.allow):
+            if (place, pattern.source) not in seen:
+                seen.add((place, pattern.source))
+                yield place, pattern
+
+
+def masked(subject: Subject) -> Iterator[Problem]:
+    """A phrase that some allowed phrase, or an exemption for every phrase, always covers: it is never a hit."""
+    for rule in subject.live_rules:
+        for path, found in phrase_sets(rule.check):
+            for phrase in found.phrases:
+                said = list(islice(_matching(phrase, subject), _TRIALS))
+                if said and not any(_is_hit(rule, path, found, one) for one in said):
+                    place = subject.words_place(phrase.place, rule)
+                    why = f"{phrase.pattern.source!r} is never a hit in {rule.id}: {_mask(found, phrase, said[0])}"
+                    yield Problem(place, "masked", why)
+
+
+def _matching(phrase: Phrase, subject: Subject) -> Iterator[Said]:
+    """Utterances of nothing but a sentence the phrase spells out."""
+    for text in sentences(phrase.pattern.source, subject.files.slot_sources):
+        said = said_of(text)
+        if phrase.pattern.search(said.marked):
+            yield said
+
+
+def _is_hit(rule: Rule, path: tuple[str, ...], found: PhraseSet, said: Said) -> bool:
+    """Whether something is found in the utterance: another phrase that says more may take this one's place."""
+    if isinstance(rule.check, Forbid) and path == ("phrases",):
+        return bool(rule.check.hits_in(said))
+    return found.any(said)
+
+
+def _mask(found: PhraseSet, phrase: Phrase, said: Said) -> str:
+    for allowed in (*phrase.allow, *found.allow):
+        if allowed.search(said.marked):
+            return f"{said.raw!r} is covered by the allowed {allowed.source!r}"
+    return f"{said.raw!r} is excused, or cut off at no word edge"
+
+
+# --- phrases that stand against each other ---
+
+
+def duplicate_phrase(subject: Subject) -> Iterator[Problem]:
+    """One wording in two places that are counted together: two lists of a rule, or two rules that forbid it."""
+    forbidden: dict[tuple[str, ...], tuple[Phrase, Rule]] = {}
+    for rule in subject.live_rules:
+        for path, found in phrase_sets(rule.check):
+            seen: dict[tuple[str, ...], tuple[Phrase, Rule]] = {}
+            is_forbidden = isinstance(rule.check, Forbid) and path == ("phrases",)
+            for phrase in found.phrases:
+                key = _wording(phrase)
+                for known in (seen, forbidden) if is_forbidden else (seen,):
+                    if key in known and known[key][0].place != phrase.place:
+                        yield _twice(subject, phrase, rule, *known[key])
+                        break
+                seen.setdefault(key, (phrase, rule))
+                if is_forbidden:
+                    forbidden.setdefault(key, (phrase, rule))
+
+
+def _wording(phrase: Phrase) -> tuple[str, ...]:
+    """What a phrase stands for, however it is written."""
+    pattern = phrase.pattern
+    outer = tuple(node.expression if isinstance(node, Anchor) else "" for node in (pattern.nodes[0], pattern.nodes[-1]))
+    spellings = tuple(sorted(pattern.spellings)) or (pattern.source,)
+    return (*outer, *spellings)
+
+
+def _twice(subject: Subject, phrase: Phrase, rule: Rule, other: Phrase, in_rule: Rule) -> Problem:
+    place = subject.words_place(phrase.place, rule)
+    where = subject.words_place(other.place, in_rule)
+    rules = rule.id if rule.id == in_rule.id else f"{in_rule.id} and {rule.id}"
+    return Problem(place, "duplicate-phrase", f"{phrase.pattern.source!r} stands in {where} too, both for {rules}")
+
+
+def contradiction(subject: Subject) -> Iterator[Problem]:
+    """What one rule owes, or suggests to say, another forbids."""
+    yield from _collisions(subject, by_sound=False)
+
+
+def homophone_collision(subject: Subject) -> Iterator[Problem]:
+    """A forbidden phrase that sounds like a polite one: the recogniser may write either."""
+    yield from _collisions(subject, by_sound=True)
+
+
+def _collisions(subject: Subject, *, by_sound: bool) -> Iterator[Problem]:
+    check = "homophone-collision" if by_sound else "contradiction"
+    banning = [rule for rule in subject.live_rules if isinstance(rule.check, Forbid) and _of_agent(rule.check)]
+    reported: set[tuple[str, str]] = set()
+    for origin, text in _owed(subject):
+        said = said_of(text)
+        for rule in banning:
+            for hit in rule.check.hits_in(said) if isinstance(rule.check, Forbid) else ():
+                key = (hit.phrase.pattern.source, origin)
+                if (hit.match is Match.HOMOPHONE) is by_sound and key not in reported:
+                    reported.add(key)
+                    yield Problem(subject.words_place(hit.phrase.place, rule), check, _collision(hit, rule, origin))
+
+
+def _collision(hit: Hit, rule: Rule, origin: str) -> str:
+    verb = "sounds like" if hit.match is Match.HOMOPHONE else "is found in"
+    return f"{hit.phrase.pattern.source!r}, forbidden by {rule.id}, {verb} {hit.said.raw!r}, which is {origin}"
+
+
+def _of_agent(check: Forbid) -> bool:
+    return check.speaker in (None, Role.AGENT)
+
+
+def _owed(subject: Subject) -> Iterator[tuple[str, str]]:
+    """Sentences an agent ought to say, each with who says so."""
+    seen: set[str] = set()
+    for rule in subject.live_rules:
+        for phrase in _owed_phrases(rule):
+            for text in islice(sentences(phrase.pattern.source, subject.files.slot_sources), _OWED_SENTENCES):
+                if text not in seen:
+                    seen.add(text)
+                    yield f"owed by {rule.id} ({subject.words_place(phrase.place, rule)})", text
+        for place, value in walk(subject.file(rule).fields):
+            if place[-1:] == ("suggestion",) and isinstance(value, str) and value not in seen:
+                seen.add(value)
+                yield f"suggested by {rule.id}", value
+    for words in subject.files.words.lists.values():
+        for phrase in words.phrases:
+            if phrase.suggestion and phrase.suggestion not in seen:
+                seen.add(phrase.suggestion)
+                yield f"suggested in {subject.files.folder.as_posix()}/{phrase.place}", phrase.suggestion
+
+
+def _owed_phrases(rule: Rule) -> Iterator[Phrase]:
+    if isinstance(rule.check, Require):
+        for plan in rule.check.plans.values():
+            for element in plan.elements:
+                yield from element.phrases.phrases
+    if isinstance(rule.check, Quota) and rule.check.low:
+        yield from rule.check.phrases.phrases
