@@ -19,6 +19,7 @@ class Finding:
     places   the words, if any were said; empty for something missing
     turn     where something missing was due, if one utterance can be named
     span     the words' time, or the window in which they were due
+    grows    its end moves on while the call does (a silence, a wait), so that its start alone names it
     """
 
     rule: str
@@ -34,11 +35,13 @@ class Finding:
     confidence: float | None = None
     suggestion: str | None = None
     clauses: tuple[str, ...] = ()
+    grows: bool = False
 
     @property
     def id(self) -> str:
         """Names the finding for the length of a call: the same whether provisional or confirmed."""
-        return f"{self.rule}:{self.span.start_ms}-{self.span.end_ms}:{self.category or ''}"
+        end = "" if self.grows else self.span.end_ms
+        return f"{self.rule}:{self.span.start_ms}-{end}:{self.category or ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,10 @@ class Builder:
                 self.fault((*place, index), f"unknown word list {name!r}{did_you_mean(name, self.words.lists)}")
         return found
 
+    def phrase_set(self, names: Sequence[str], key: str) -> PhraseSet:
+        """The phrases of the lists that stand under ``key`` of the rule."""
+        return PhraseSet(phrase for words in self.lists(names, (key,)) for phrase in words.phrases)
+
     def patterns_of(self, names: Sequence[str], place: Place) -> tuple[Pattern, ...]:
         return tuple(phrase.pattern for words in self.lists(names, place) for phrase in words.phrases)
 
