@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import signal
 import sys
 from collections import Counter, deque
@@ -26,6 +25,8 @@ import typer
 from analyzer import __version__
 from analyzer.errors import AnalyzerError, ConfigError, InputError, ModelError, worst_exit_code
 from analyzer.language import either
+from analyzer.rules_cli import rules_app
+from analyzer.terminal import RULES_PANEL, PackOption, ProfileOption, complain, help_text, note
 from analyzer.types import Direction
 
 if TYPE_CHECKING:
@@ -52,22 +53,9 @@ def main() -> NoReturn:
     try:
         app()
     except AnalyzerError as fault:
-        _complain(fault)
+        complain(fault)
         sys.exit(fault.exit_code)
     raise AssertionError("typer ends the process")
-
-
-def _help(english: str, in_chinese: str) -> str:
-    """A help text. Typer breaks lines at blanks only and cuts off what is longer, so Chinese gets some."""
-    return either(english, re.sub(r"(?<=[，。；：、）])(?!$)", " ", in_chinese))
-
-
-def _complain(fault: object) -> None:
-    typer.secho(f"error: {fault}", err=True, fg="red")
-
-
-def _note(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 app = typer.Typer(
@@ -76,7 +64,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables, and those hold what callers said
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=_help(
+    help=help_text(
         "Check recorded or transcribed Chinese service calls against the norms of spoken service: openings, closings, "
         "forbidden phrases, politeness, speech rate. Works offline.",
         "按服务规范质检中文客服通话：开场白、结束语、服务禁语、礼貌用语、语速。可完全离线运行。",
@@ -84,9 +72,10 @@ app = typer.Typer(
 )
 model_app = typer.Typer(
     no_args_is_help=True,
-    help=_help("Speech models: list, fetch, look at, calibrate.", "语音识别模型：列出、下载、查看、校准。"),
+    help=help_text("Speech models: list, fetch, look at, calibrate.", "语音识别模型：列出、下载、查看、校准。"),
 )
 app.add_typer(model_app, name="model")
+app.add_typer(rules_app, name="rules")
 
 
 def _print_version(wanted: bool) -> None:
@@ -97,7 +86,7 @@ def _print_version(wanted: bool) -> None:
 
 VersionOption = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help=_help("Print the version.", "显示版本。")),
+    typer.Option("--version", callback=_print_version, is_eager=True, help=help_text("Print the version.", "显示版本。")),
 ]
 
 
@@ -130,14 +119,13 @@ class CallDirection(StrEnum):
 
 _RUNNING = either("Running", "运行")
 _LAYOUT = either("Recordings", "录音")
-_RULES = either("Rules and results", "规则与结果")
 
 Recordings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RECORDING...",
         show_default=False,
-        help=_help(
+        help=help_text(
             "Files, folders, patterns or manifests. A folder's own manifest.csv or manifest.jsonl is read with it.",
             "录音文件、文件夹、通配符或清单；文件夹里的 manifest.csv 会一并读取。",
         ),
@@ -150,7 +138,7 @@ Manifests = Annotated[
         metavar="FILE",
         show_default=False,
         rich_help_panel=_LAYOUT,
-        help=_help(
+        help=help_text(
             "CSV or JSONL with path, call_id, direction, ring_ms, agent_id and more.",
             "通话清单（CSV 或 JSONL）：path、call_id、direction、ring_ms、agent_id 等。",
         ),
@@ -163,7 +151,7 @@ Channels = Annotated[
         metavar="LEFT,RIGHT",
         show_default="agent,customer",
         rich_help_panel=_LAYOUT,
-        help=_help("Who is on which channel.", "左右声道各是谁。"),
+        help=help_text("Who is on which channel.", "左右声道各是谁。"),
     ),
 ]
 Mono = Annotated[
@@ -173,7 +161,7 @@ Mono = Annotated[
         metavar="agent|customer|mixed",
         show_default=False,
         rich_help_panel=_LAYOUT,
-        help=_help(
+        help=help_text(
             "One channel: whose. What is mixed is blamed on nobody.", "单声道录音里是谁；混在一起时，不归责于任何一方。"
         ),
     ),
@@ -185,7 +173,7 @@ Pair = Annotated[
         metavar="AGENT,CUSTOMER",
         show_default=False,
         rich_help_panel=_LAYOUT,
-        help=_help(
+        help=help_text(
             "Two files per call: how their names end, as in _agent,_customer.",
             "每通两个文件：坐席、客户的文件名结尾，如 _agent,_customer。",
         ),
@@ -197,7 +185,7 @@ DirectionOption = Annotated[
         "--direction",
         show_default=False,
         rich_help_panel=_LAYOUT,
-        help=_help("Of calls whose manifest does not say.", "清单未注明时的呼叫方向。"),
+        help=help_text("Of calls whose manifest does not say.", "清单未注明时的呼叫方向。"),
     ),
 ]
 Model = Annotated[
@@ -207,14 +195,14 @@ Model = Annotated[
         metavar="NAME|FOLDER",
         show_default=False,
         rich_help_panel=_RUNNING,
-        help=_help(
+        help=help_text(
             "Speech model, see `analyzer model list`. Only samples/ needs none.",
             "语音识别模型（用 analyzer model list 查看）；samples/ 之外必须指定。",
         ),
     ),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", rich_help_panel=_RUNNING, help=_help("Where to recognise.", "识别所用设备。"))
+    Device, typer.Option("--device", rich_help_panel=_RUNNING, help=help_text("Where to recognise.", "识别所用设备。"))
 ]
 Jobs = Annotated[
     int | None,
@@ -223,11 +211,11 @@ Jobs = Annotated[
         min=1,
         show_default=either("cores", "处理器核数"),
         rich_help_panel=_RUNNING,
-        help=_help("Calls worked on at once. Never changes a result.", "同时处理的通话数；不影响结果。"),
+        help=help_text("Calls worked on at once. Never changes a result.", "同时处理的通话数；不影响结果。"),
     ),
 ]
 Offline = Annotated[
-    bool, typer.Option("--offline", rich_help_panel=_RUNNING, help=_help("Never use the network.", "绝不访问网络。"))
+    bool, typer.Option("--offline", rich_help_panel=_RUNNING, help=help_text("Never use the network.", "绝不访问网络。"))
 ]
 RunOption = Annotated[
     Path | None,
@@ -236,7 +224,7 @@ RunOption = Annotated[
         metavar="FOLDER",
         show_default="runs/…",
         rich_help_panel=_RUNNING,
-        help=_help(
+        help=help_text(
             "Where reports, journal and tables go. The same inputs find the same folder again and go on there.",
             "报告、日志、表格的存放处；相同的输入，会找到同一文件夹并继续。",
         ),
@@ -245,33 +233,15 @@ RunOption = Annotated[
 Fresh = Annotated[
     bool,
     typer.Option(
-        "--fresh", rich_help_panel=_RUNNING, help=_help("Score again what is finished.", "已完成的也重新打分。")
-    ),
-]
-PackOption = Annotated[
-    str,
-    typer.Option(
-        "--pack",
-        metavar="NAME|FOLDER",
-        rich_help_panel=_RULES,
-        help=_help("Rule pack.", "规则包（名称或文件夹）。"),
-    ),
-]
-Profile = Annotated[
-    str,
-    typer.Option(
-        "--profile",
-        metavar="NAME",
-        rich_help_panel=_RULES,
-        help=_help("Points and thresholds of a business line.", "质检方案：分值与阈值。"),
+        "--fresh", rich_help_panel=_RUNNING, help=help_text("Score again what is finished.", "已完成的也重新打分。")
     ),
 ]
 FormatOption = Annotated[
     Format,
     typer.Option(
         "--format",
-        rich_help_panel=_RULES,
-        help=_help(
+        rich_help_panel=RULES_PANEL,
+        help=help_text(
             "On standard output: scorecards, an array of reports, or a report per line.",
             "标准输出的内容：评分卡、报告数组，或每行一份报告。",
         ),
@@ -282,8 +252,8 @@ Quiet = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        rich_help_panel=_RULES,
-        help=_help("No scorecards, only the summary.", "不显示评分卡，只显示汇总。"),
+        rich_help_panel=RULES_PANEL,
+        help=help_text("No scorecards, only the summary.", "不显示评分卡，只显示汇总。"),
     ),
 ]
 FailBelow = Annotated[
@@ -294,8 +264,8 @@ FailBelow = Annotated[
         min=0,
         max=100,
         show_default=False,
-        rich_help_panel=_RULES,
-        help=_help("Exit 1 if a call scores less.", "有通话低于此分则返回 1。"),
+        rich_help_panel=RULES_PANEL,
+        help=help_text("Exit 1 if a call scores less.", "有通话低于此分则返回 1。"),
     ),
 ]
 Transcripts = Annotated[
@@ -303,11 +273,11 @@ Transcripts = Annotated[
     typer.Argument(
         metavar="TRANSCRIPT...",
         show_default=False,
-        help=_help("Files, folders or patterns.", "文字稿文件、文件夹或通配符。"),
+        help=help_text("Files, folders or patterns.", "文字稿文件、文件夹或通配符。"),
     ),
 ]
 ModelName = Annotated[
-    str, typer.Argument(metavar="NAME|FOLDER", show_default=False, help=_help("The model.", "模型名称或文件夹。"))
+    str, typer.Argument(metavar="NAME|FOLDER", show_default=False, help=help_text("The model.", "模型名称或文件夹。"))
 ]
 
 
@@ -315,7 +285,7 @@ ModelName = Annotated[
 
 
 @app.command(
-    help=_help(
+    help=help_text(
         "Score recordings. An interrupted run goes on where it stopped when the same command is given again; "
         "one bad recording never stops the others.",
         "给录音打分。中断后重新执行同一命令即可从断点继续；个别录音有问题不影响其余。",
@@ -335,7 +305,7 @@ def score(
     run: RunOption = None,
     fresh: Fresh = False,
     pack: PackOption = "standard",
-    profile: Profile = "standard",
+    profile: ProfileOption = "standard",
     format_: FormatOption = Format.TEXT,
     quiet: Quiet = False,
     fail_below: FailBelow = None,
@@ -352,7 +322,7 @@ def score(
     faults = [*found.faults, *(fault for recording in found.recordings for fault in _missing(recording))]
     codes = [fault.exit_code for fault in faults]
     for fault in faults:
-        _complain(fault)
+        complain(fault)
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
@@ -366,7 +336,7 @@ def score(
             codes += _score_all(calls, recogniser, rules, folder, jobs or _cores(), output, unusable)
             output.end(f"{folder.path}/")
     except KeyboardInterrupt:
-        _note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
+        note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
         raise typer.Exit(STOPPED) from None
     raise typer.Exit(worst_exit_code([*codes, *output.codes]))
 
@@ -403,7 +373,7 @@ def _score_all(
                 failures[outcome.call_id] = outcome
                 meter.finished(outcome.call_id, failed=True)
                 with progress.aside():
-                    _complain(_naming(outcome))
+                    complain(_naming(outcome))
             else:
                 meter.finished(outcome.call_id, outcome.duration_ms)
                 again.update([outcome.why] if outcome.why not in (None, "new") else [])
@@ -412,7 +382,7 @@ def _score_all(
                     if call_id not in failures:
                         output.add(run.report_text(call_id))
     for why, count in again.items():
-        _note(f"{count} calls scored again: {why}")
+        note(f"{count} calls scored again: {why}")
     scored = [call.call_id for call in calls if call.call_id not in failures]
     reports = (json.loads(run.report_text(call_id)) for call_id in scored)
     titles = {rule.id: rule.title for rule in pack.rules}
@@ -597,7 +567,7 @@ def _cores() -> int:
 
 
 @app.command(
-    help=_help(
+    help=help_text(
         "Check transcripts: JSON, JSONL, call.txt, SRT, VTT and what common recognisers write.",
         "质检文字稿：JSON、JSONL、call.txt、SRT、VTT 及常见识别引擎的输出。",
     )
@@ -605,7 +575,7 @@ def _cores() -> int:
 def check(
     transcripts: Transcripts,
     pack: PackOption = "standard",
-    profile: Profile = "standard",
+    profile: ProfileOption = "standard",
     format_: FormatOption = Format.TEXT,
     quiet: Quiet = False,
     fail_below: FailBelow = None,
@@ -618,7 +588,7 @@ def check(
     codes = []
     for outcome in check_transcripts(transcripts, rules):
         if isinstance(outcome, AnalyzerError):
-            _complain(outcome)
+            complain(outcome)
             codes.append(outcome.exit_code)
             output.failed += 1
         else:
@@ -630,7 +600,7 @@ def check(
 # ---- model
 
 
-@model_app.command("list", help=_help("The models that have a name.", "列出有名称的模型。"))
+@model_app.command("list", help=help_text("The models that have a name.", "列出有名称的模型。"))
 def model_list() -> None:
     from rich.console import Console
     from rich.table import Table
@@ -645,7 +615,7 @@ def model_list() -> None:
     Console().print(table)
 
 
-@model_app.command("pull", help=_help("Download a model into the cache.", "下载模型到本机缓存。"))
+@model_app.command("pull", help=help_text("Download a model into the cache.", "下载模型到本机缓存。"))
 def model_pull(name: ModelName) -> None:
     from analyzer.models import pull
 
@@ -654,7 +624,7 @@ def model_pull(name: ModelName) -> None:
     typer.echo(f"{folder.path}")
 
 
-@model_app.command("info", help=_help("Where a model lies, its digest and windows.", "查看模型的位置、摘要与窗口。"))
+@model_app.command("info", help=help_text("Where a model lies, its digest and windows.", "查看模型的位置、摘要与窗口。"))
 def model_info(name: ModelName, offline: Offline = False) -> None:
     from analyzer.asr.calibration import read_calibration
 
@@ -668,7 +638,7 @@ def model_info(name: ModelName, offline: Offline = False) -> None:
 
 @model_app.command(
     "calibrate",
-    help=_help(
+    help=help_text(
         "Measure on recordings of yours which window a model stands (up to ten times faster than 30 s), and write it "
         "beside the model.",
         "用自己的录音测量模型能承受多短的窗口（最多可快十倍）；结果写在模型旁边。",
@@ -690,7 +660,7 @@ def model_calibrate(
 
     found = find_recordings(recordings or (), parse_layout(channels, mono, pair))
     for fault in found.faults:
-        _complain(fault)
+        complain(fault)
     if not found.recordings:
         raise ConfigError("no recordings to calibrate on; name about ten minutes of typical calls")
     folder = _resolve(name, offline=offline)

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analyzer.lint.problems import Problem, Subject, phrase_sets, walk
+from analyzer.lint.problems import Problem, Subject, parts_of, walk
 from analyzer.metadata import CHOICES, COUNTS, FLAGS, KEYS
 from analyzer.rules import Rule, did_you_mean
 from analyzer.rules.faults import Place
 from analyzer.rules.forbid import Forbid
 from analyzer.rules.quota import Quota
 from analyzer.rules.rate import Rate
-from analyzer.rules.require import Plan, Require
+from analyzer.rules.require import Plan
 
 _HAN = re.compile(r"[一-鿿]")
 _FOR_PEOPLE = ("title", "message", "suggestion", "nudge")
@@ -39,8 +39,8 @@ def no_suggestion(subject: Subject) -> Iterator[Problem]:
 def _each_has_suggestion(rule: Rule, fields: Mapping[str, Any]) -> bool:
     if isinstance(rule.check, Forbid):
         return all(phrase.suggestion for phrase in rule.check.phrases.phrases)
-    if isinstance(rule.check, Require):
-        return all(element.suggestion for plan in rule.check.plans.values() for element in plan.elements)
+    if plans := list(parts_of(rule.check, Plan)):
+        return all(element.suggestion for plan in plans for element in plan.elements)
     owed = [value for place, value in walk(fields) if place and place[-1] == "suggestion"]
     return bool(owed)
 
@@ -96,9 +96,10 @@ def empty_window(subject: Subject) -> Iterator[Problem]:
                 if isinstance(value, dict) and _above(value.get(low), value.get(high), or_equal=low.startswith("from")):
                     message = f"{low} {value[low]} is not below {high} {value[high]}: nothing can lie between"
                     yield subject.problem("empty-window", rule, (*place, low), message)
-        if isinstance(rule.check, Rate) and rule.check.low > rule.check.high:
-            message = f"the band from {rule.check.low} to {rule.check.high} is empty"
-            yield subject.problem("empty-window", rule, ("low",), message)
+        for rate in parts_of(rule.check, Rate):
+            if rate.low > rate.high:
+                message = f"the band from {rate.low} to {rate.high} is empty"
+                yield subject.problem("empty-window", rule, ("low",), message)
 
 
 def _above(low: Any, high: Any, *, or_equal: bool) -> bool:
@@ -112,13 +113,11 @@ def out_of_reach(subject: Subject) -> Iterator[Problem]:
     nobody is reminded of in time, rules that lean on rules that do not run."""
     running = {rule.id for rule in subject.live_rules}
     for rule in subject.live_rules:
-        if isinstance(rule.check, Require):
-            for plan in rule.check.plans.values():
-                yield from (subject.problem("out-of-reach", rule, ("levels",), why) for why in _levels(plan))
-        if isinstance(rule.check, Quota) and rule.check.low is not None:
-            unsure_from = rule.check.unsure_from
-            if unsure_from is not None and unsure_from >= rule.check.low:
-                why = f"unsure_from {unsure_from:g} is not below min {rule.check.low:g}: it changes nothing"
+        for plan in parts_of(rule.check, Plan):
+            yield from (subject.problem("out-of-reach", rule, ("levels",), why) for why in _levels(plan))
+        for quota in parts_of(rule.check, Quota):
+            if quota.low is not None and quota.unsure_from is not None and quota.unsure_from >= quota.low:
+                why = f"unsure_from {quota.unsure_from:g} is not below min {quota.low:g}: it changes nothing"
                 yield subject.problem("out-of-reach", rule, ("unsure_from",), why)
         for needed in rule.needs:
             if needed not in running:
@@ -169,14 +168,13 @@ def _impossible(key: str, wanted: list[Any]) -> str | None:
 def idle_part(subject: Subject) -> Iterator[Problem]:
     """Exemptions and categories that no phrase of the rule refers to."""
     for rule in subject.live_rules:
-        if not isinstance(rule.check, Forbid):
-            continue
-        phrases = rule.check.phrases.phrases
-        for name, exemption in rule.check.exemptions.items():
-            if not exemption.every and not any(name in phrase.exempt for phrase in phrases):
-                yield subject.problem("idle-part", rule, ("exemptions", name), f"no phrase is exempt by {name!r}")
-        for index, category in enumerate(rule.check.categories):
-            if not any(phrase.category == category for phrase in phrases):
-                yield subject.problem("idle-part", rule, ("categories", index), f"no phrase has the category {category!r}")
-        if not any(path == ("phrases",) for path, found in phrase_sets(rule.check) if found):
-            yield subject.problem("idle-part", rule, (), "there is no phrase to look for")
+        for check in parts_of(rule.check, Forbid):
+            phrases = check.phrases.phrases
+            for name, exemption in check.exemptions.items():
+                if not exemption.every and not any(name in phrase.exempt for phrase in phrases):
+                    why = f"no phrase is exempt by {name!r}"
+                    yield subject.problem("idle-part", rule, ("exemptions", name), why)
+            for index, category in enumerate(check.categories):
+                if not any(phrase.category == category for phrase in phrases):
+                    why = f"no phrase has the category {category!r}"
+                    yield subject.problem("idle-part", rule, ("categories", index), why)

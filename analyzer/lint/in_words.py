@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from analyzer.lint.problems import Problem, Subject, phrase_sets, walk
+from analyzer.lint.problems import Problem, Subject, parts_of, phrase_sets, walk
 from analyzer.lint.spoken import said_of, sentences
 from analyzer.rules import Hit, Pattern, Phrase, PhraseSet, Rule, Said
 from analyzer.rules.forbid import Forbid
 from analyzer.rules.patterns import Anchor
 from analyzer.rules.quota import Quota
-from analyzer.rules.require import Require
+from analyzer.rules.require import Plan
 from analyzer.types import Match, Role
 
 _OWED_SENTENCES = 6  # per phrase that a call owes: first choices show nearly all collisions
@@ -157,27 +157,38 @@ def _twice(subject: Subject, phrase: Phrase, rule: Rule, other: Phrase, in_rule:
 
 
 def contradiction(subject: Subject) -> Iterator[Problem]:
-    """What one rule owes, or suggests to say, another forbids."""
-    yield from _collisions(subject, by_sound=False)
+    """What one rule owes, or suggests to say, another forbids wherever it is said. An owed phrase that can also be said
+    in a way nobody forbids (辛苦您了 beside 辛苦你了) contradicts nothing."""
+    for origin, texts in _owed(subject):
+        hits = [hit for hit, _ in _banned(subject, texts[:1], by_sound=False)]
+        if hits and all(any(_banned(subject, [text], by_sound=False)) for text in texts):
+            yield from _collisions(subject, origin, texts[:1], by_sound=False)
 
 
 def homophone_collision(subject: Subject) -> Iterator[Problem]:
     """A forbidden phrase that sounds like a polite one: the recogniser may write either."""
-    yield from _collisions(subject, by_sound=True)
+    for origin, texts in _owed(subject):
+        yield from _collisions(subject, origin, texts[:_OWED_SENTENCES], by_sound=True)
 
 
-def _collisions(subject: Subject, *, by_sound: bool) -> Iterator[Problem]:
+def _collisions(subject: Subject, origin: str, texts: list[str], *, by_sound: bool) -> Iterator[Problem]:
     check = "homophone-collision" if by_sound else "contradiction"
-    banning = [rule for rule in subject.live_rules if isinstance(rule.check, Forbid) and _of_agent(rule.check)]
-    reported: set[tuple[str, str]] = set()
-    for origin, text in _owed(subject):
+    reported: set[str] = set()
+    for hit, rule in _banned(subject, texts, by_sound=by_sound):
+        if hit.phrase.pattern.source not in reported:
+            reported.add(hit.phrase.pattern.source)
+            yield Problem(subject.words_place(hit.phrase.place, rule), check, _collision(hit, rule, origin))
+
+
+def _banned(subject: Subject, texts: list[str], *, by_sound: bool) -> Iterator[tuple[Hit, Rule]]:
+    """What the rules that forbid something anywhere find in the sentences, by sound alone or by spelling alone."""
+    for text in texts:
         said = said_of(text)
-        for rule in banning:
-            for hit in rule.check.hits_in(said) if isinstance(rule.check, Forbid) else ():
-                key = (hit.phrase.pattern.source, origin)
-                if (hit.match is Match.HOMOPHONE) is by_sound and key not in reported:
-                    reported.add(key)
-                    yield Problem(subject.words_place(hit.phrase.place, rule), check, _collision(hit, rule, origin))
+        for rule in subject.live_rules:
+            if isinstance(rule.check, Forbid) and rule.check.speaker in (None, Role.AGENT):
+                for hit in rule.check.hits_in(said):
+                    if (hit.match is Match.HOMOPHONE) is by_sound:
+                        yield hit, rule
 
 
 def _collision(hit: Hit, rule: Rule, origin: str) -> str:
@@ -185,34 +196,32 @@ def _collision(hit: Hit, rule: Rule, origin: str) -> str:
     return f"{hit.phrase.pattern.source!r}, forbidden by {rule.id}, {verb} {hit.said.raw!r}, which is {origin}"
 
 
-def _of_agent(check: Forbid) -> bool:
-    return check.speaker in (None, Role.AGENT)
-
-
-def _owed(subject: Subject) -> Iterator[tuple[str, str]]:
-    """Sentences an agent ought to say, each with who says so."""
+def _owed(subject: Subject) -> Iterator[tuple[str, list[str]]]:
+    """What an agent ought to say, each in several sentences, with who says so."""
     seen: set[str] = set()
     for rule in subject.live_rules:
         for phrase in _owed_phrases(rule):
-            for text in islice(sentences(phrase.pattern.source, subject.files.slot_sources), _OWED_SENTENCES):
-                if text not in seen:
-                    seen.add(text)
-                    yield f"owed by {rule.id} ({subject.words_place(phrase.place, rule)})", text
+            if phrase.pattern.source not in seen:
+                seen.add(phrase.pattern.source)
+                texts = list(sentences(phrase.pattern.source, subject.files.slot_sources))
+                yield f"owed by {rule.id} ({subject.words_place(phrase.place, rule)})", texts
         for place, value in walk(subject.file(rule).fields):
             if place[-1:] == ("suggestion",) and isinstance(value, str) and value not in seen:
                 seen.add(value)
-                yield f"suggested by {rule.id}", value
+                yield f"suggested by {rule.id}", [value]
     for words in subject.files.words.lists.values():
         for phrase in words.phrases:
             if phrase.suggestion and phrase.suggestion not in seen:
                 seen.add(phrase.suggestion)
-                yield f"suggested in {subject.files.folder.as_posix()}/{phrase.place}", phrase.suggestion
+                yield f"suggested in {subject.files.folder.as_posix()}/{phrase.place}", [phrase.suggestion]
 
 
 def _owed_phrases(rule: Rule) -> Iterator[Phrase]:
-    if isinstance(rule.check, Require):
-        for plan in rule.check.plans.values():
-            for element in plan.elements:
-                yield from element.phrases.phrases
-    if isinstance(rule.check, Quota) and rule.check.low:
-        yield from rule.check.phrases.phrases
+    if rule.kind == "not":
+        return
+    for plan in parts_of(rule.check, Plan):
+        for element in plan.elements:
+            yield from element.phrases.phrases
+    for quota in parts_of(rule.check, Quota):
+        if quota.low:
+            yield from quota.phrases.phrases

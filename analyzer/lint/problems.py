@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from analyzer.catalog import PackFiles, YamlFile
 from analyzer.clauses import Ledger
@@ -12,6 +12,7 @@ from analyzer.rules import PhraseSet, Rule
 from analyzer.rules.faults import Place
 from analyzer.rules.spec import Status
 
+_Part = TypeVar("_Part")
 _LIVE = (Status.STABLE, Status.TRIAL)
 
 
@@ -51,6 +52,21 @@ class Subject:
         if place:
             return f"{self.files.folder.as_posix()}/{place}"
         return f"{self.file(rule).path}:1"
+
+
+def parts_of(node: Any, kind: type[_Part]) -> Iterator[_Part]:
+    """Every object of a class inside a check: plain, anchored, or a member of a combination."""
+    if isinstance(node, kind):
+        yield node
+    elif is_dataclass(node) and not isinstance(node, type):
+        for part in fields(node):
+            yield from parts_of(getattr(node, part.name), kind)
+    elif isinstance(node, Mapping):
+        for value in node.values():
+            yield from parts_of(value, kind)
+    elif isinstance(node, tuple | list):
+        for value in node:
+            yield from parts_of(value, kind)
 
 
 def phrase_sets(node: Any) -> Iterator[tuple[tuple[str, ...], PhraseSet]]:
