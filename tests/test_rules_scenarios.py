@@ -242,6 +242,12 @@ def test_faults_of_members_name_their_place() -> None:
         parse_rule({**COMMON, "kind": "all", "members": [{**HELLO, "id": "x"}]}, Words())
 
 
+def test_a_rule_that_waits_for_something_said_does_not_apply_without_it() -> None:
+    fields = {**SORRY, "not_applicable_when": [{"none": [{"said": COMPLAINT}]}]}
+    assert outcome("坐席: 您好。", fields) == "not_applicable"
+    assert outcome("客户: 我要投诉。\n坐席: 您好。", fields) == "violation"
+
+
 # --- script -----------------------------------------------------------------------------------------------------------
 
 NO_SOUND = {"kind": "script", "sentences": ["对不起，您的电话没有声音，请您换一部电话再打来"], "similarity": 70}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from analyzer.rules.call import Call, Window, may_be_by
 from analyzer.rules.phrases import PhraseSet
-from analyzer.rules.truth import Truth, every, some
+from analyzer.rules.truth import Truth, every, negation, some
 from analyzer.types import Role
 
 
@@ -69,6 +69,16 @@ class Some:
 
     def truth(self, call: Call) -> Truth:
         return some(member.truth(call) for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Neither:
+    """None of the members holds."""
+
+    members: Sequence[Condition]
+
+    def truth(self, call: Call) -> Truth:
+        return negation(some(member.truth(call) for member in self.members))
 
 
 @dataclass(frozen=True, slots=True)

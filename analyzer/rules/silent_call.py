@@ -185,5 +185,5 @@ class SilentCallSpec(RuleSpec):
             prompt_count=self.prompt_count,
             noticed_ms=self.noticed_ms,
             min_confidence=self.min_confidence,
-            suggestions=dict(self.suggestions),
+            suggestions={str(step): text for step, text in self.suggestions.items()},
         )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from analyzer.rules.anchor import Anchor, Anchored, Cue, Reach, Where, Which
 from analyzer.rules.call import Window
 from analyzer.rules.checks import Check
-from analyzer.rules.conditions import Condition, Every, InOrder, MetadataIs, Some, WasSaid
+from analyzer.rules.conditions import Condition, Every, InOrder, MetadataIs, Neither, Some, WasSaid
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.findings import Wording
 from analyzer.rules.patterns import Pattern, PatternError, Slots
@@ -188,12 +188,13 @@ class ConditionSpec(Spec):
     said: SaidSpec | None = None
     all: list[ConditionSpec] | None = None
     any: list[ConditionSpec] | None = None
+    none: list[ConditionSpec] | None = None
     in_order: list[ConditionSpec] | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> ConditionSpec:
         if len(self.model_fields_set) != 1:
-            raise ValueError("a condition is exactly one of metadata, said, all, any, in_order")
+            raise ValueError("a condition is exactly one of metadata, said, all, any, none, in_order")
         return self
 
     def build(self, builder: Builder, place: Place) -> Condition:
@@ -210,7 +211,7 @@ class ConditionSpec(Spec):
             if len(said) < len(members):
                 builder.fault((*place, name), "'in_order' takes 'said' conditions only")
             return InOrder(said)
-        return Every(members) if name == "all" else Some(members)
+        return {"all": Every, "any": Some, "none": Neither}[name](members)
 
 
 class CueSpec(SaidSpec):
