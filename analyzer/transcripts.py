@@ -556,7 +556,8 @@ def _optional(read: Callable[[Any, str], Any], value: Any, place: str) -> Any:
 _CLOCK = r"(?:\d+:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?"
 _LINE = re.compile(
     rf"\s*(?:(?P<start>{_CLOCK})(?:\s*-\s*(?P<end>{_CLOCK}))?\s+)?(?P<role>[^\s\d:：(（][^\s:：(（]*)\s*"
-    r"(?:[(（](?P<confidence>[\d.]+)[)）])?\s*[:：]\s*(?P<text>.*?)\s*"
+    r"(?:[(（](?P<confidence>[\d.]+)?(?:(?(confidence)[,，]\s*)(?P<level>-[\d.]+)\s*dB)?[)）])?"
+    r"\s*[:：]\s*(?P<text>.*?)\s*"
 )
 _HEADER = re.compile(r"#\s*(?P<key>[a-z_]+(?:\.[a-z_]+)?)\s*[:：]\s*(?P<value>.*?)\s*")
 _MARK = re.compile(r"\[\[(.*?)\]\]")
@@ -608,7 +609,9 @@ def _timed(
             end = min(end, following)
         place = f"line {number}"
         confidence = _share(float(found["confidence"]), place) if found["confidence"] else None
-        utterances.append(Utterance(_role(found["role"], place), _span(start, end, place), text, confidence))
+        level = float(found["level"]) if found["level"] else None
+        span = _span(start, end, place)
+        utterances.append(Utterance(_role(found["role"], place), span, text, confidence, level_db=level))
         reached = max(reached, end)
     return tuple(utterances), tuple(marks)
 

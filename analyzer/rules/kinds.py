@@ -13,6 +13,10 @@ from analyzer.rules.combine import CombineSpec
 from analyzer.rules.entity import AboutSpec, EchoSpec, EntitySpec
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.forbid import ExemptionSpec, ForbidSpec
+from analyzer.rules.hold import HoldSpec
+from analyzer.rules.loudness import LoudnessSpec
+from analyzer.rules.measures import MeasureSpec
+from analyzer.rules.overlap import OverlapSpec
 from analyzer.rules.quota import QuotaSpec
 from analyzer.rules.rate import RateSpec
 from analyzer.rules.ratio import RatioSpec, UsesSpec
@@ -20,6 +24,7 @@ from analyzer.rules.repeat import RepeatSpec
 from analyzer.rules.require import ElementFields, LevelSpec, PlanSpec, RequireSpec
 from analyzer.rules.respond import RespondSpec
 from analyzer.rules.script import ScriptSpec
+from analyzer.rules.silence import SilenceSpec
 from analyzer.rules.silent_call import SilentCallSpec
 from analyzer.rules.spec import (
     AnchorSpec,
@@ -51,6 +56,14 @@ KINDS: Mapping[str, type[RuleSpec]] = {
     "respond": RespondSpec,
     "script": ScriptSpec,
     "silent_call": SilentCallSpec,
+    "silence": SilenceSpec,
+    "hold": HoldSpec,
+    "overlap": OverlapSpec,
+    "loudness": LoudnessSpec,
+    "talk_ratio": MeasureSpec,
+    "duration": MeasureSpec,
+    "response_time": MeasureSpec,
+    "monologue": MeasureSpec,
     "all": CombineSpec,
     "any": CombineSpec,
     "not": CombineSpec,
