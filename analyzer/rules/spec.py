@@ -51,6 +51,7 @@ class Words:
     lists: Mapping[str, WordList] = field(default_factory=dict)
     slots: Slots = field(default_factory=dict)
     allow: tuple[Pattern, ...] = ()
+    sets: dict[tuple[str, ...], PhraseSet] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,10 @@ class Builder:
         return found
 
     def phrase_set(self, names: Sequence[str], key: str) -> PhraseSet:
-        """The phrases of the lists that stand under ``key`` of the rule."""
-        return PhraseSet(phrase for words in self.lists(names, (key,)) for phrase in words.phrases)
+        """The phrases of the lists that stand under ``key`` of the rule. Rules that name the same lists share one set,
+        and with it what was found in an utterance."""
+        phrases = [phrase for words in self.lists(names, (key,)) for phrase in words.phrases]
+        return self.words.sets.setdefault(tuple(names), PhraseSet(phrases))
 
     def patterns_of(self, names: Sequence[str], place: Place) -> tuple[Pattern, ...]:
         return tuple(phrase.pattern for words in self.lists(names, place) for phrase in words.phrases)
