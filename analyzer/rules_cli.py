@@ -1,5 +1,5 @@
-"""``analyzer rules``: what a QA lead does with rules. Parses, calls and shows; nothing heavy is imported before a command
-needs it. Exit codes as of all commands; a case, a lint problem or an unproven clause is a fault of configuration (2).
+"""``analyzer rules``: what a QA lead does with rules. Parses, calls and shows; nothing heavy is imported before it is
+needed. Exit codes as of all commands; a failed case, a lint problem or an unproven clause is a configuration fault (2).
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ LayoutOption = Annotated[
 ]
 RuleIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RULE...", show_default=False, help=help_text("Rule ids; all if none.", "规则编号；不写即全部。")),
+    typer.Argument(
+        metavar="RULE...", show_default=False, help=help_text("Rule ids; all if none.", "规则编号；不写即全部。")
+    ),
 ]
 RuleId = Annotated[
     str, typer.Argument(metavar="RULE", show_default=False, help=help_text("Id of a rule.", "规则编号。"))
@@ -162,7 +164,7 @@ def show(
         "运行规则自带的用例；有不符则列出并返回 2。",
     ),
 )
-def test(rules: RuleIds = None, pack: PackOption = "standard", profile: ProfileOption = "standard") -> None:
+def run_cases(rules: RuleIds = None, pack: PackOption = "standard", profile: ProfileOption = "standard") -> None:
     from analyzer.cases import alone, run_case
 
     opened = _opened(pack, profile)
@@ -208,7 +210,9 @@ def lint_pack(pack: PackOption = "standard", skip: Skip = None, format_: LayoutO
 
     for name in skip or ():
         if name not in CHECKS:
-            raise ConfigError(f"--skip: no check {name!r}{did_you_mean(name, CHECKS) or '; there are ' + ', '.join(CHECKS)}")
+            raise ConfigError(
+                f"--skip: no check {name!r}{did_you_mean(name, CHECKS) or '; there are ' + ', '.join(CHECKS)}"
+            )
     problems = lint(pack, skip or ())
     if format_ is Layout.JSON:
         _print_json([{"place": p.place, "check": p.check, "message": p.message} for p in problems])
@@ -264,7 +268,9 @@ def _print_coverage(covered: Coverage, *, everything: bool) -> None:
     _list("不检查及理由", [(clause.id, clause.norm, clause.reason) for clause in reasons])
     if everything:
         proven = [item for item in covered.items if not item.missing and item.clause not in reasons]
-        _list("已核对", [(i.clause.id, i.clause.norm, f"{i.clause.how.value} {' '.join(i.clause.rules)}") for i in proven])
+        _list(
+            "已核对", [(i.clause.id, i.clause.norm, f"{i.clause.how.value} {' '.join(i.clause.rules)}") for i in proven]
+        )
 
 
 def _list(title: str, rows: Sequence[tuple[str, ...]]) -> None:
@@ -400,7 +406,9 @@ Page = Annotated[
         "生成中文规则手册网页：条款、含义、示例、不算违规的情形。",
     ),
 )
-def catalogue(out: Page = Path("rules.html"), pack: PackOption = "standard", profile: ProfileOption = "standard") -> None:
+def catalogue(
+    out: Page = Path("rules.html"), pack: PackOption = "standard", profile: ProfileOption = "standard"
+) -> None:
     from analyzer.rulebook import page_of
 
     try:

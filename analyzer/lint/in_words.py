@@ -99,11 +99,12 @@ def masked(subject: Subject) -> Iterator[Problem]:
 
 
 def _matching(phrase: Phrase, subject: Subject) -> Iterator[Said]:
-    """Utterances of nothing but a sentence the phrase spells out."""
+    """Utterances of a sentence the phrase spells out: nothing else, and in the middle of others."""
     for text in sentences(phrase.pattern.source, subject.files.slot_sources):
-        said = said_of(text)
-        if phrase.pattern.search(said.marked):
-            yield said
+        for whole in (text, f"这样，{text}，这样"):
+            said = said_of(whole)
+            if phrase.pattern.search(said.marked):
+                yield said
 
 
 def _is_hit(rule: Rule, path: tuple[str, ...], found: PhraseSet, said: Said) -> bool:
@@ -131,7 +132,7 @@ def duplicate_phrase(subject: Subject) -> Iterator[Problem]:
             seen: dict[tuple[str, ...], tuple[Phrase, Rule]] = {}
             is_forbidden = isinstance(rule.check, Forbid) and path == ("phrases",)
             for phrase in found.phrases:
-                key = _wording(phrase)
+                key = _wording(phrase, subject)
                 for known in (seen, forbidden) if is_forbidden else (seen,):
                     if key in known and known[key][0].place != phrase.place:
                         yield _twice(subject, phrase, rule, *known[key])
@@ -141,12 +142,11 @@ def duplicate_phrase(subject: Subject) -> Iterator[Problem]:
                     forbidden.setdefault(key, (phrase, rule))
 
 
-def _wording(phrase: Phrase) -> tuple[str, ...]:
+def _wording(phrase: Phrase, subject: Subject) -> tuple[str, ...]:
     """What a phrase stands for, however it is written."""
-    pattern = phrase.pattern
-    outer = tuple(node.expression if isinstance(node, Anchor) else "" for node in (pattern.nodes[0], pattern.nodes[-1]))
-    spellings = tuple(sorted(pattern.spellings)) or (pattern.source,)
-    return (*outer, *spellings)
+    outer = phrase.pattern.nodes[0], phrase.pattern.nodes[-1]
+    anchors = (node.expression if isinstance(node, Anchor) else "" for node in outer)
+    return (*anchors, *sorted(sentences(phrase.pattern.source, subject.files.slot_sources)))
 
 
 def _twice(subject: Subject, phrase: Phrase, rule: Rule, other: Phrase, in_rule: Rule) -> Problem:
