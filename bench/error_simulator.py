@@ -97,7 +97,9 @@ def syllables(text: str) -> list[str]:
     """One toneless syllable per Han character, read in context, "" for everything else."""
     readings = [""] * len(text)
     for run in re.finditer(f"{HAN.pattern}+", text):
-        heard = lazy_pinyin(run.group(), style=Style.NORMAL, errors=list)
+        heard = lazy_pinyin(run.group(), style=Style.NORMAL)
+        if len(heard) != len(run.group()):  # characters without a reading come back in one piece
+            heard = [lazy_pinyin(character, style=Style.NORMAL)[0] for character in run.group()]
         readings[run.start() : run.end()] = heard
     return readings
 
@@ -107,7 +109,7 @@ def syllables(text: str) -> list[str]:
 
 @cache
 def candidates(syllable: str, group: int) -> tuple[Sequence[str], Sequence[int]]:
-    """Characters with this sound (group 0), with a near but different one (1), all (2); and their summed frequencies."""
+    """Characters with this sound (group 0), with a near but different one (1), all (2); with summed frequencies."""
     same, alike = by_sound()
     own = same.get(syllable, [])
     found = (own, [other for other in alike.get(near(syllable), ()) if other not in own], list(common_characters()))[
