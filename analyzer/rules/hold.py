@@ -30,7 +30,7 @@ from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
 from analyzer.rules.phrases import Hit, PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spans import joined, seconds
-from analyzer.rules.spec import Builder, Enum, RuleSpec, Texts
+from analyzer.rules.spec import Builder, Enum, RuleSpec, Spec, Texts
 from analyzer.rules.truth import Truth
 from analyzer.types import Role, Span
 
@@ -505,6 +505,11 @@ def _turn(said: Said) -> Any:
     return said.stretches[0].utterance
 
 
+class NudgeSpec(Spec):
+    after_ms: int = Field(ge=1)
+    say: str = Field(min_length=1)
+
+
 class HoldSpec(RuleSpec):
     kind: Literal["hold"]
     speaker: Literal["agent"] = "agent"
@@ -513,7 +518,7 @@ class HoldSpec(RuleSpec):
     limit_ms: int = Field(default=0, ge=0)
     min_wait_ms: int = Field(default=3000, ge=0)
     min_lookup_ms: int = Field(default=7000, ge=0)
-    nudges: dict[int, str] = {}
+    nudges: list[NudgeSpec] = []
     ask_in: Texts = []
     order_in: Texts = []
     reason_in: Texts = []
@@ -543,7 +548,7 @@ class HoldSpec(RuleSpec):
             self.limit_ms,
             self.min_wait_ms,
             self.min_lookup_ms,
-            tuple(sorted(self.nudges.items())),
+            tuple((nudge.after_ms, nudge.say) for nudge in self.nudges),
             self.min_confidence,
         )
 

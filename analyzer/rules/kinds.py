@@ -13,7 +13,7 @@ from analyzer.rules.combine import CombineSpec
 from analyzer.rules.entity import AboutSpec, EchoSpec, EntitySpec
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.forbid import ExemptionSpec, ForbidSpec
-from analyzer.rules.hold import HoldSpec
+from analyzer.rules.hold import HoldSpec, NudgeSpec
 from analyzer.rules.loudness import LoudnessSpec
 from analyzer.rules.measures import MeasureSpec
 from analyzer.rules.overlap import OverlapSpec
@@ -82,6 +82,7 @@ _NESTED = (
     LevelSpec,
     PlanSpec,
     WantedSpec,
+    NudgeSpec,
     UsesSpec,
     AboutSpec,
     HoldingSpec,
