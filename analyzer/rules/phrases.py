@@ -241,7 +241,8 @@ class PhraseSet:
             least = max(phrase.heard_from, _FUZZY_FROM if hearing is Hearing.FUZZY else 0)
             if len(written) < least or not 0 < misheard <= max(1, len(written) // _MISHEARD_SHARE):
                 continue
-            if start < end and _on_edges(phrase.boundary, said, start, end):
+            # what was misheard lies inside; a hit that starts or ends within a known word only sounds alike by chance
+            if start < end and _on_edges(Boundary.BOTH, said, start, end):
                 trust = _TRUST[hearing] if len(written) >= _SOUND_FROM else _SHORT_HOMOPHONE_TRUST
                 yield Hit(phrase, said, start, end, Match.HOMOPHONE, said.confidence(start, end) * trust, order)
 
