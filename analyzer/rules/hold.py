@@ -39,6 +39,7 @@ _POSTPONED_MS = 15_000  # an announced wait may start so long after, when the ag
 _REASON_MS = 15_000  # the reason may have been given so long before the announcement
 _APOLOGY_MS = 5000  # a return that starts with 喂，您好 has this long for the apology
 _UNHEARD_MS = 1000  # agent's voice without words inside a wait: they may have been back
+LONGEST_REST = 20  # characters of an utterance after the announcement: 您上个月那笔订单的退款情况
 _SHORT = 6  # syllables: 好的，谢谢您 says nothing new
 _NO_RETURN_MS = 7000  # a call that ends in a wait: shorter ones are just its end
 _QUESTION_MARKS = ("?", "？")
@@ -59,7 +60,7 @@ class Manner(StrEnum):
 
     ASKED = "asked"
     ORDERED = "ordered"
-    REASON = "reason"  # only what will be looked up was said
+    LOOKUP = "lookup"  # only what will be looked up was said
     NOT = "not"  # known from the system's music, or from the agent's return
 
 
@@ -72,6 +73,7 @@ class HoldWords:
 
     ask: PhraseSet
     order: PhraseSet
+    lookup: PhraseSet  # what they will look up or do
     reason: PhraseSet
     question: PhraseSet
     assent: PhraseSet  # customer's
@@ -84,10 +86,17 @@ class HoldWords:
     music: PhraseSet  # the system's
 
     def announcement(self, said: Said) -> tuple[Manner, Hit] | None:
-        for manner, phrases in ((Manner.ORDERED, self.order), (Manner.ASKED, self.ask), (Manner.REASON, self.reason)):
-            if hits := phrases.find(said):
+        for manner, phrases in ((Manner.ORDERED, self.order), (Manner.ASKED, self.ask), (Manner.LOOKUP, self.lookup)):
+            hits = phrases.find(said)
+            if hits and (manner is Manner.ORDERED or not self._talks_on(said)):
                 return manner, hits[0]
         return None
+
+    def _talks_on(self, said: Said) -> bool:
+        """Whether what was announced is over in the same utterance: 请稍等，…查到了，您的余额是…"""
+        about = (self.ask, self.lookup, self.reason, self.question, self.asked)
+        reached = max(hit.end for phrases in about for hit in phrases.find(said))
+        return len(said.text) - reached > LONGEST_REST
 
     def asks(self, said: Said) -> bool:
         return said.raw.rstrip().endswith(_QUESTION_MARKS) or self.asked.any(said)
@@ -202,7 +211,7 @@ class Holds:
                     self.has_unknown_announcement = True
 
     def needed_ms(self, hold: Hold) -> int:
-        return self.min_lookup_ms if hold.manner is Manner.REASON else self.min_wait_ms
+        return self.min_lookup_ms if hold.manner is Manner.LOOKUP else self.min_wait_ms
 
     def is_waiting(self, hold: Hold, until_ms: int) -> bool:
         return hold.since_ms is not None or hold.waited_ms(until_ms) >= self.needed_ms(hold)
@@ -217,7 +226,8 @@ class Holds:
     # --- who speaks ---
 
     def _hear_system(self, said: Said) -> None:
-        if self.current is None and self.recent and self.words.music.any(said):
+        is_music = not said.text or self.words.music.any(said)  # sounds without words stand in brackets: （音乐）
+        if self.current is None and self.recent and is_music:
             self.current = Hold(self.words, Manner.NOT, None, [self.recent[-1]], self.recent[:-1], list(self.replies))
 
     def _hear_agent(self, said: Said) -> None:
@@ -225,6 +235,7 @@ class Holds:
             done.after.append(said)
         announced = self.words.announcement(said)
         if said.back_channel and not announced:
+            self.recent = [*self.recent[-3:], said]
             return
         if not (self.current and self._goes_on(self.current, said, announced)):
             self._infer(said)
@@ -250,7 +261,7 @@ class Holds:
             self.current = None
             return False
         if start - hold.own_end_ms <= _POSTPONED_MS and (announced or self._says_nothing_new(said)):
-            if announced and hold.manner is Manner.REASON:
+            if announced and hold.manner is Manner.LOOKUP:
                 hold.manner, hold.hit = announced
             hold.own.append(said)
             return True
@@ -262,7 +273,7 @@ class Holds:
     def _asks_for_patience(self, said: Said, announced: tuple[Manner, Hit] | None) -> bool:
         if self.words.back.any(said):
             return False
-        return self.words.patience.any(said) or (announced is not None and announced[0] is not Manner.REASON)
+        return self.words.patience.any(said) or (announced is not None and announced[0] is not Manner.LOOKUP)
 
     def _adds_to_patience(self, hold: Hold, said: Said) -> bool:
         """A word or two right after the agent asked for patience (谢谢您)."""
@@ -521,6 +532,7 @@ class HoldSpec(RuleSpec):
     nudges: list[NudgeSpec] = []
     ask_in: Texts = []
     order_in: Texts = []
+    lookup_in: Texts = []
     reason_in: Texts = []
     question_in: Texts = []
     assent_in: Texts = []
@@ -533,11 +545,11 @@ class HoldSpec(RuleSpec):
     music_in: Texts = []
 
     def build_check(self, builder: Builder) -> HoldCheck:
-        names = ("ask", "order", "reason", "question", "assent", "refusal", "back", "patience", "callback", "asked",
+        names = ("ask", "order", "lookup", "reason", "question", "assent", "refusal", "back", "patience", "callback", "asked",
                  "busy", "music")  # fmt: skip
         words = HoldWords(**{name: builder.phrase_set(getattr(self, f"{name}_in"), f"{name}_in") for name in names})
-        if not builder.faults and not (words.ask or words.order or words.reason):
-            builder.fault((), "'hold' needs ask_in, order_in or reason_in")
+        if not builder.faults and not (words.ask or words.order or words.lookup):
+            builder.fault((), "'hold' needs ask_in, order_in or lookup_in")
         if self.aspect in (Aspect.RETURN, Aspect.CALLBACK) and not getattr(self, _NEEDED[self.aspect]):
             builder.fault((), f"aspect {self.aspect.value!r} needs {_NEEDED[self.aspect]}")
         return HoldCheck(

@@ -20,6 +20,7 @@ from pydantic import Field
 from analyzer.rules.call import Call, may_be_by
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.findings import Finding, Judgement, Owed, Wording
+from analyzer.rules.hold import LONGEST_REST
 from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spans import gaps, joined, seconds, talk
@@ -43,6 +44,11 @@ class Cues:
     over: PhraseSet  # either side's: the talk is at its end
     busy: PhraseSet  # the customer looks something up
     anyone_there: PhraseSet  # the customer asks into the silence
+
+    def announces(self, said: Said) -> bool:
+        """Whether the agent announces a wait, and has not brought the news in the same utterance."""
+        hits = self.announced.find(said)
+        return bool(hits) and len(said.text) - max(hit.end for hit in hits) <= LONGEST_REST
 
     def asks(self, said: Said) -> bool:
         return said.raw.rstrip().endswith(_QUESTION_MARKS) or self.asked.any(said)
@@ -82,10 +88,10 @@ class Silence(Check):
 
     def _is_excused(self, last: Said, heard: Sequence[Said]) -> bool:
         cues = self.cues
-        if cues.over.any(last) or any(cues.announced.any(said) for said in _last_words_of_agent(heard)):
+        if cues.over.any(last) or any(map(cues.announces, _last_words_of_agent(heard))):
             return True
-        if last.role is Role.CUSTOMER:
-            return cues.busy.any(last)
+        if last.role is not Role.AGENT:
+            return last.role is Role.CUSTOMER and cues.busy.any(last)
         if cues.given_to_do.any(last):
             return True
         is_answered = any(said.role is Role.CUSTOMER for said in heard[: heard.index(last)])
