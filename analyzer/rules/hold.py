@@ -52,7 +52,6 @@ class Aspect(StrEnum):
     RETURN = "return"
     DURATION = "duration"
     CALLBACK = "callback"
-    PROGRESS = "progress"
 
 
 class Manner(StrEnum):
@@ -174,12 +173,6 @@ class Hold:
     def answers(self) -> list[Said]:
         """What the customer said to the announcement."""
         return [reply for reply in self.replies if reply.span.start_ms <= self.own_end_ms + _ANSWER_MS]
-
-    def agent_silences(self) -> Iterator[Span]:
-        """Stretches of the wait without a word from the agent."""
-        edges = [Span(self.start_ms, self.start_ms), *(said.span for said in self.patience)]
-        for span, following in zip(edges, [*edges[1:], Span(self.span.end_ms, self.span.end_ms)], strict=True):
-            yield Span(span.end_ms, max(span.end_ms, following.start_ms))
 
 
 class Holds:
@@ -341,13 +334,11 @@ class HoldCheck(Check):
                 return self._return(hold, call)
             case Aspect.DURATION:
                 return self._limit(hold, hold.waited, call)
-            case Aspect.CALLBACK | Aspect.PROGRESS if hold.waited <= self.limit_ms:
+            case Aspect.CALLBACK if hold.waited <= self.limit_ms:
                 return Verdict(Truth.NOT_APPLICABLE)
             case Aspect.CALLBACK:
                 said = [*hold.before, *hold.own, *hold.patience, *hold.after]
                 return self._said_or_missing(hold, any(map(self.words.callback.any, said)), said)
-            case Aspect.PROGRESS:
-                return self._limit(hold, max(s.duration_ms for s in hold.agent_silences()), call)
 
     def _limit(self, hold: Hold, value_ms: int, call: Call) -> Verdict:
         if value_ms > self.limit_ms:
@@ -545,8 +536,7 @@ class HoldSpec(RuleSpec):
     music_in: Texts = []
 
     def build_check(self, builder: Builder) -> HoldCheck:
-        names = ("ask", "order", "lookup", "reason", "question", "assent", "refusal", "back", "patience", "callback", "asked",
-                 "busy", "music")  # fmt: skip
+        names = [name.removesuffix("_in") for name in type(self).model_fields if name.endswith("_in")]
         words = HoldWords(**{name: builder.phrase_set(getattr(self, f"{name}_in"), f"{name}_in") for name in names})
         if not builder.faults and not (words.ask or words.order or words.lookup):
             builder.fault((), "'hold' needs ask_in, order_in or lookup_in")
