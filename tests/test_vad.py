@@ -17,6 +17,7 @@ from analyzer.audio import decode, find_recordings
 from analyzer.types import Role, Span
 from analyzer.vad import CallDetector, Segment, SpeechDetector
 from analyzer.vad.endpoint import FRAME_MS, LONGEST, TRANSITIONS, Endpointer, Event, State, Stretch
+from analyzer.vad.silero import CONTEXT, WINDOW, SpeechModel
 
 RATE = 16_000
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -139,6 +140,45 @@ def test_speech_over_a_tone_is_found() -> None:
     speech = agent_speech()
     over = speech + tone((450,), len(speech) / RATE, -32)
     assert voiced_ms(detect(over)) >= 0.7 * voiced_ms(detect(speech))
+
+
+def test_a_murmur_too_faint_for_webrtcvad_keeps_no_stretch_open() -> None:
+    """On this leg the other one leaks at -54 dBFS; Silero alone goes on for as long as that does."""
+    (recording,) = find_recordings([SAMPLES / "telecom-data-plan" / "call.ogg"]).recordings
+    leg = np.concatenate([block.channels[Role.CUSTOMER] for block in decode(recording)])
+    truth = json.loads((SAMPLES / "telecom-data-plan" / "truth.json").read_text("utf-8"))
+    spoken = [Span(*times) for turn in truth["turns"] if turn["role"] == "customer" for times in turn["chars"]]
+    near = np.zeros(len(leg) // 16 + 1, np.bool_)
+    for span in spoken:
+        near[max(0, span.start_ms - 200) : span.end_ms + 200] = True
+    false_ms = sum(int((~near[s.start_ms : s.end_ms]).sum()) for segment in detect(leg) for s in segment.speech)
+    assert false_ms <= 2_500  # 17 s before webrtcvad had a say in open stretches
+
+
+def test_silero_hears_little_more_than_webrtcvad_calls_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard_ms = 0
+    hear = SpeechModel.probabilities
+
+    def counted(self: SpeechModel, samples: Samples) -> NDArray[np.float32]:
+        nonlocal heard_ms
+        heard_ms += (len(samples) - CONTEXT) // 16
+        return hear(self, samples)
+
+    monkeypatch.setattr(SpeechModel, "probabilities", counted)
+    speech = agent_speech()[: 3 * RATE]
+    detect(np.concatenate([speech, silence(3), speech, silence(3)]))
+    assert 4_000 <= heard_ms <= 2 * (3_000 + 300 + 300 + 256)  # before and after each, and what steps add
+
+
+def test_what_silero_says_of_a_window_does_not_depend_on_how_many_it_hears_at_once() -> None:
+    audio = np.concatenate([np.zeros(CONTEXT, np.int16), agent_speech()[: 120 * WINDOW]])
+
+    def hear(n_windows: int) -> bytes:
+        model, step = SpeechModel(), n_windows * WINDOW
+        runs = [audio[at : at + CONTEXT + step] for at in range(0, 120 * WINDOW, step)]
+        return b"".join(model.probabilities(run).tobytes() for run in runs)
+
+    assert hear(1) == hear(4) == hear(12) == hear(30)
 
 
 # ---- segments

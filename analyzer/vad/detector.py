@@ -2,40 +2,39 @@
 
 Theory of operation.
 
-    frames ─► webrtcvad ─ 3 of the last 10 voiced? ─► Silero, from 300 ms before ─► voice? ─► Endpointer ─► Segment
-     of 30 ms  0.1 ms/s    no: nothing more to do    3 ms/s                        ▲
-                                                     tones ─────── not a voice ────┘
+    frames ─► webrtcvad ─ heard something? ─► Silero, from 300 ms before ─► voice? ─► Endpointer ─► Segment
+     of 30 ms  0.2 ms/s    no: silence         3 to 4 ms/s                   ▲
+                                               tones ─────── not a voice ────┘
 
-webrtcvad costs next to nothing and lets almost no speech through its fingers, but calls music and noise speech; Silero
-is seldom wrong and thirty times as dear. So webrtcvad opens a gate, and while it is open Silero decides. The gate stays
-open as long as a stretch is (pauses between words are judged by Silero too). While it is shut, decisions lag 300 ms
-behind the audio: opening it lets Silero hear the onset, and the silence before it, from a fresh state.
+webrtcvad opens the gate (three voiced frames among the last ten; a single one while a stretch is open) and shuts it
+when it has heard nothing for 300 ms; only while it is open does Silero decide. While it is shut between stretches,
+decisions lag 300 ms behind the audio: opening it lets Silero hear the onset, and the silence before it, from a fresh
+state. Tone spectra are made only where they can matter: where Silero is not sure of silence, and where webrtcvad hears
+voice all the time and Silero none, which is what a tone is like.
 
-Everything happens in steps of 128 ms of this role's own audio, counted from its start. How the audio was cut into
-calls of `feed` therefore changes nothing, nor does anything on another channel.
+Everything is decided in steps of 128 ms of this role's own audio, counted from its start. How the audio was cut into
+calls of `feed` therefore changes nothing, nor does anything on another channel. Silero is run over as many steps at
+once as have come and are sure to be wanted, because a run costs as much as two windows; what it says of a window does
+not depend on that (tests hold it to it).
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
-import webrtcvad
 from numpy.typing import NDArray
 
 from analyzer.types import Role, Span
 from analyzer.vad import silero, tones
 from analyzer.vad.endpoint import FRAME_MS, Endpointer, State, Stretch
-from analyzer.vad.segment import SAMPLE_RATE, SAMPLES_PER_MS, Segment
+from analyzer.vad.gate import FRAME, RECENT, Gate
+from analyzer.vad.segment import SAMPLES_PER_MS, Segment
 from analyzer.vad.tape import Tape
 
-FRAME = FRAME_MS * SAMPLES_PER_MS
-STEP = 4 * silero.WINDOW  # samples heard at once: four windows in one run cost half of what four runs do
-AGGRESSIVENESS = 2  # of webrtcvad, 0 to 3: 3 misses quiet speech
-RECENT = 10  # frames the gate looks at, and the lag while it is shut
-OPENS_AT = 3  # voiced ones among them
+STEP = 4 * silero.WINDOW  # samples decided at once
+AHEAD = 8  # steps that Silero hears in one run at most: more gain nothing
 ENTER, STAY = 0.4, 0.15  # Silero's probability that starts a stretch, and that counts as voice once it is open
 TONE_FRAMES = (tones.REACH + 2 * tones.FRAME) // FRAME - 1  # whole frames a steady tone has lasted when it is noticed
 _MARGIN = tones.REACH + (RECENT + 8) * FRAME  # audio kept behind the step: what tones and a gate that opens look at
@@ -48,15 +47,14 @@ class SpeechDetector:
     def __init__(self, role: Role) -> None:
         self._role = role
         self._tape = Tape()
-        self._quick = webrtcvad.Vad(AGGRESSIVENESS)
+        self._gate = Gate()
         self._model = silero.SpeechModel()
         self._endpointer = Endpointer()
         self._stepped = 0  # samples
-        self._quick_frame = 0  # next for webrtcvad
-        self._recent: deque[bool] = deque(maxlen=RECENT)
         self._open = False
         self._first_window = 0  # place of _probabilities[0]
         self._probabilities: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._last_likely = -TONE_FRAMES  # last frame in which Silero was not sure of silence
 
     @property
     def settled_ms(self) -> int:
@@ -66,68 +64,106 @@ class SpeechDetector:
     def feed(self, samples: NDArray[np.int16]) -> Iterator[Segment]:
         """Hear the next samples (int16, 16 kHz, any number); exhaust the iterator before the next call."""
         self._tape.append(samples)
-        while self._tape.end - self._stepped >= STEP:
-            for stretch in self._step():
-                yield self._segment(stretch, self._tape.end)
+        yield from self._steps(self._tape.end)
 
     def finish(self) -> Iterator[Segment]:
         """No more audio: what is still open ends here."""
         end = self._tape.end
-        if missing := -end % STEP:
-            self._tape.append(np.zeros(missing, np.int16))
-            for stretch in self._step():
-                yield self._segment(stretch, end)
+        self._tape.append(np.zeros(-end % STEP, np.int16))
+        yield from self._steps(end)
         for stretch in self._endpointer.finish():
             yield self._segment(stretch, end)
 
+    def _steps(self, end: int) -> Iterator[Segment]:
+        """Decide what has come; no sample from `end` on is the role's own."""
+        heard = self._gate.heard
+        self._gate.hear(self._tape.read(heard * FRAME, (self._tape.end // FRAME - heard) * FRAME))
+        while self._tape.end - self._stepped >= STEP:
+            for stretch in self._step():
+                yield self._segment(stretch, end)
+
     def _step(self) -> Iterator[Stretch]:
+        first, until = self._stepped // FRAME, (self._stepped + STEP) // FRAME
         self._stepped += STEP
-        if self._gate():
-            yield from self._judge()
+        was_open, self._open = self._open, self._is_wanted(first, until)
+        if self._open:
+            if not was_open:
+                self._model.forget()
+                self._first_window = max(0, first - RECENT) * FRAME // silero.WINDOW
+                self._probabilities = np.zeros(0, np.float32)
+            yield from self._judge(until)
         else:
-            while self._endpointer.frame < self._quick_frame - RECENT:
-                yield from self._endpointer.feed(voiced=False, loudness=0.0)
+            yield from self._pass_over(until)
         self._tape.forget(min(self._endpointer.start * FRAME, self._stepped - _MARGIN))
+        self._gate.forget(until - 2 * RECENT)
 
-    def _gate(self) -> bool:
-        """Let webrtcvad hear the step; is it worth Silero's time?"""
-        knock = False
-        while (self._quick_frame + 1) * FRAME <= self._stepped:
-            frame = self._tape.read(self._quick_frame * FRAME, FRAME)
-            self._recent.append(self._quick.is_speech(frame.tobytes(), SAMPLE_RATE))
-            knock = knock or sum(self._recent) >= OPENS_AT
-            self._quick_frame += 1
-        was_open, self._open = self._open, knock or self._endpointer.state is not State.QUIET
-        if self._open and not was_open:
-            self._model.forget()
-            self._first_window = self._endpointer.frame * FRAME // silero.WINDOW
-            self._probabilities = np.zeros(0, np.float32)
-        return self._open
+    def _is_wanted(self, first: int, until: int) -> bool:
+        """Are these frames worth Silero's time?"""
+        if self._gate.knocks(first, until):
+            return True
+        return self._endpointer.state is not State.QUIET and self._gate.heard_something(until - RECENT, until)
 
-    def _judge(self) -> Iterator[Stretch]:
-        """Decide all frames the step completes."""
+    def _pass_over(self, until: int) -> Iterator[Stretch]:
+        """Call it silence: in an open stretch all of it, else up to where a gate that opens looks back."""
+        if self._endpointer.state is State.QUIET:
+            until -= RECENT
+        for energy in self._energies(self._endpointer.frame, until):
+            yield from self._endpointer.feed(voiced=False, loudness=energy)
+
+    def _judge(self, until: int) -> Iterator[Stretch]:
+        """Decide all frames before `until`."""
         self._hear_windows()
-        first, until = self._endpointer.frame, self._stepped // FRAME
-        reach = tones.REACH + tones.FRAME
-        heard = self._tape.read((first + 1) * FRAME - reach - FRAME, reach + (until - first) * FRAME)
-        steady = tones.unforeseen(heard) < tones.STEADY
-        if steady.all():
-            self._model.forget()  # after seconds of a tone it would take the first word for more of it
-        energies = np.square(heard[reach:].astype(np.float64)).reshape(-1, FRAME).mean(axis=1)
-        for frame, is_tone, energy in zip(range(first, until), steady.tolist(), energies.tolist(), strict=True):
-            window = (frame * FRAME + FRAME // 2) // silero.WINDOW
-            probability = float(self._probabilities[window - self._first_window])
-            voiced = probability >= (ENTER if self._endpointer.state is State.QUIET else STAY)
+        first = self._endpointer.frame
+        windows = (np.arange(first, until) * FRAME + FRAME // 2) // silero.WINDOW
+        probabilities = self._probabilities[windows - self._first_window].tolist()
+        steady = self._tones(first, until, probabilities)
+        if all(steady):  # after seconds of a tone Silero would take the first word for more of it
+            self._model.forget()
+            self._probabilities = self._probabilities[: self._stepped // silero.WINDOW - self._first_window]
+        energies = self._energies(first, until)
+        for frame, p, is_tone, energy in zip(range(first, until), probabilities, steady, energies, strict=True):
+            voiced = p >= (ENTER if self._endpointer.state is State.QUIET else STAY)
             yield from self._endpointer.feed(voiced, energy, frame - TONE_FRAMES + 1 if is_tone else None)
 
     def _hear_windows(self) -> None:
-        heard_until = self._first_window + len(self._probabilities)
-        n = self._stepped // silero.WINDOW - heard_until
-        samples = self._tape.read(heard_until * silero.WINDOW - silero.CONTEXT, silero.CONTEXT + n * silero.WINDOW)
-        new = self._model.probabilities(samples)
+        """Let Silero hear the step, if it has not yet, and those after it that will be wanted in any case."""
         keep_from = self._endpointer.frame * FRAME // silero.WINDOW
-        self._probabilities = np.concatenate([self._probabilities, new])[keep_from - self._first_window :]
-        self._first_window = keep_from
+        heard_until = self._first_window + len(self._probabilities)
+        new = np.zeros(0, np.float32)
+        if heard_until * silero.WINDOW < self._stepped:
+            until = self._sure_until()
+            start = heard_until * silero.WINDOW - silero.CONTEXT
+            new = self._model.probabilities(self._tape.read(start, until - start))
+        self._probabilities = np.concatenate([self._probabilities, new])[max(0, keep_from - self._first_window) :]
+        self._first_window = max(self._first_window, keep_from)
+
+    def _sure_until(self) -> int:
+        """End of the steps, in samples, from the one being decided on, that have come and in which webrtcvad knocks."""
+        until = self._stepped
+        latest = min(self._tape.end, self._stepped + (AHEAD - 1) * STEP)
+        while until + STEP <= latest and self._gate.knocks(until // FRAME, (until + STEP) // FRAME):
+            until += STEP
+        return until
+
+    def _tones(self, first: int, until: int, probabilities: list[float]) -> list[bool]:
+        """Which of these frames are part of a steady tone, where that can matter."""
+        was_likely = first - self._last_likely <= TONE_FRAMES
+        likely = [frame for frame, p in zip(range(first, until), probabilities, strict=True) if p >= STAY]
+        self._last_likely = likely[-1] if likely else self._last_likely
+        if not (likely or was_likely or self._gate.all_voiced(first, until)):
+            return [False] * (until - first)
+        start = (first + 1) * FRAME - tones.REACH - 2 * FRAME
+        heard = self._tape.read(start, until * FRAME - start)
+        steady: list[bool] = (tones.unforeseen(heard) < tones.STEADY).tolist()
+        return steady
+
+    def _energies(self, first: int, until: int) -> list[float]:
+        """Mean square of each frame, for the place of a forced cut."""
+        if until <= first:
+            return []
+        heard = self._tape.read(first * FRAME, (until - first) * FRAME).astype(np.float32).reshape(-1, FRAME)
+        energies: list[float] = np.einsum("ij,ij->i", heard, heard).tolist()
+        return energies
 
     def _segment(self, stretch: Stretch, end: int) -> Segment:
         """Cut a stretch out of the audio; nothing lies behind sample `end`."""

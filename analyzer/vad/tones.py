@@ -32,9 +32,10 @@ def unforeseen(samples: NDArray[np.int16]) -> NDArray[np.float32]:
     heard = samples.astype(np.float32)
     spans = np.lib.stride_tricks.sliding_window_view(heard, REACH)[::FRAME]
     spectra = np.fft.rfft(spans * _WINDOW)[:, _BINS]
-    size = np.abs(spectra)
-    turn = spectra / np.maximum(size, _SILENT)
-    foretold = size[1:-1] * turn[1:-1] ** 2 * np.conj(turn[:-2])
-    missed = np.abs(spectra[2:] - foretold) ** 2
-    energy = size[2:] ** 2 + _SILENT
-    return np.asarray(missed.sum(axis=1) / energy.sum(axis=1), np.float32)
+    power = np.square(spectra.real) + np.square(spectra.imag)
+    # c was foretold as a * turn, turn = a conj(b) / |a b|; |c - a turn|² = |c|² + |a|² - 2 Re(c conj(a) conj(turn))
+    turned = spectra[1:] * np.conj(spectra[:-1])
+    agreed = (turned[1:] * np.conj(turned[:-1])).real / (np.sqrt(power[1:-1] * power[:-2]) + _SILENT)
+    energy = power.sum(axis=1)
+    missed = energy[2:] + energy[1:-1] - 2 * agreed.sum(axis=1)
+    return np.asarray(missed / (energy[2:] + _SILENT * power.shape[1]), np.float32)
