@@ -164,6 +164,45 @@ def test_two_files_make_one_call_and_the_shorter_is_silent_at_its_end(tmp_path: 
     assert "differ in length" in decoder.warnings[0]
 
 
+def write_two_tracks(path: Path, codec: str, first: NDArray[np.float32], second: NDArray[np.float32]) -> Path:
+    """Each speaker, shape (1, n) at 16 kHz, on a mono track of their own."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=16_000, layout="mono") for _ in range(2)]
+        for start in range(0, first.shape[1], 1000):
+            for stream, sound in zip(streams, (first, second), strict=True):
+                samples = np.rint(sound[:, start : start + 1000] * 32_767).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "s16", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mka", "pcm_s16le"), ("mkv", "flac")])
+def test_two_mono_tracks_in_one_file_are_two_channels_in_their_order(tmp_path: Path, suffix: str, codec: str) -> None:
+    sound = call(16_000)
+    path = write_two_tracks(tmp_path / f"call.{suffix}", codec, sound[:1], sound[1:])
+    channels, decoder = read(path)
+    assert_tones_at(channels[AGENT], [0, 1, 2, 3, 4, 5])
+    assert_tones_at(channels[CUSTOMER], [0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
+    assert not decoder.truncated
+    assert decoder.warnings == ()
+    swapped, _ = read(path, CUSTOMER, AGENT)
+    assert_tones_at(swapped[CUSTOMER], [0, 1, 2, 3, 4, 5])
+
+
+def test_two_tracks_of_the_same_sound_are_refused_like_two_channels(tmp_path: Path) -> None:
+    sound = call(16_000)[:1]
+    assert "the same sound" in fault(write_two_tracks(tmp_path / "call.mka", "pcm_s16le", sound, sound))
+
+
+def test_two_tracks_are_refused_where_one_speaker_was_expected(tmp_path: Path) -> None:
+    sound = call(16_000)
+    path = write_two_tracks(tmp_path / "call.mka", "pcm_s16le", sound[:1], sound[1:])
+    assert "2 sound tracks" in fault(path, AGENT)
+
+
 def test_blocks_are_the_same_however_the_codec_cuts_its_frames(tmp_path: Path) -> None:
     one, _ = read(write(tmp_path / "a.wav", "pcm_s16le", 8000))
     other, _ = read(write(tmp_path / "a.flac", "flac", 8000))

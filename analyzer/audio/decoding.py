@@ -6,7 +6,7 @@ and ``truncated`` says that something of the call is not there to be judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from analyzer.audio.recordings import Recording, Track
-from analyzer.audio.sources import SHORT_BY_MS, FloatSamples, SoundFile
+from analyzer.audio.sources import SHORT_BY_MS, FloatSamples, SoundFile, has_two_mono_tracks
 from analyzer.errors import InputError
 from analyzer.types import Role
 
@@ -70,11 +70,16 @@ class Decoder:
     def blocks(self) -> Iterator[Block]:
         """raises InputError, naming file, problem and cure: at once, or where the recording proves unusable"""
         with ExitStack() as files:
-            tracks = [_Channels(track, files.enter_context(SoundFile(track.path))) for track in self._recording.tracks]
+            tracks = [one for track in self._recording.tracks for one in _open_channels(track, files)]
+            likeness = _Likeness() if len(tracks) > len(self._recording.tracks) else None
             for seconds in zip_longest(*(track.seconds() for track in tracks)):
-                block = Block(self.duration_ms, _side_by_side(self._recording.tracks, seconds))
+                block = Block(self.duration_ms, _side_by_side(tracks, seconds))
                 self._measure(block)
+                if likeness:
+                    likeness.add(np.stack(list(block.channels.values()), axis=1))
                 yield block
+            if likeness and likeness.same:
+                raise _same_sound(tracks[0].file)
             self._judge(tracks)
 
     def _measure(self, block: Block) -> None:
@@ -104,12 +109,22 @@ class Decoder:
             yield f"the two files differ in length ({spoken}); check that they belong to one call"
 
 
-class _Channels:
-    """One file resampled to 16 kHz, a second at a time, its channels kept apart and counted."""
+def _open_channels(track: Track, files: ExitStack) -> list[_Channels]:
+    """A file's channels: those of its one sound track, or two mono tracks in the order of the file."""
+    if len(track.roles) == 2 and has_two_mono_tracks(track.path):
+        return [
+            _Channels((role,), files.enter_context(SoundFile(track.path, index, n_tracks=2)))
+            for index, role in enumerate(track.roles)
+        ]
+    return [_Channels(track.roles, files.enter_context(SoundFile(track.path)))]
 
-    def __init__(self, track: Track, file: SoundFile) -> None:
+
+class _Channels:
+    """One sound track resampled to 16 kHz, a second at a time, its channels kept apart and counted."""
+
+    def __init__(self, roles: tuple[Role, ...], file: SoundFile) -> None:
         self.file = file
-        self.roles = track.roles
+        self.roles = roles
         self.n_samples = 0
         self._likeness = _Likeness()
 
@@ -120,10 +135,7 @@ class _Channels:
             self.n_samples += len(second)
             yield second[:, : len(self.roles)]
         if len(self.roles) == 2 and self._likeness.same:
-            raise InputError(
-                f"{self.file.path}: both channels carry the same sound, so the speakers cannot be told apart; "
-                "use --mono mixed"
-            )
+            raise _same_sound(self.file)
 
     def _check(self, second: Samples) -> None:
         expected, found = len(self.roles), second.shape[1]
@@ -136,6 +148,12 @@ class _Channels:
                 )
         elif found != expected:
             raise InputError(f"{self.file.path}: {_wrong_count(found, self.roles)}")
+
+
+def _same_sound(file: SoundFile) -> InputError:
+    return InputError(
+        f"{file.path}: both channels carry the same sound, so the speakers cannot be told apart; use --mono mixed"
+    )
 
 
 @dataclass(slots=True)
@@ -200,7 +218,7 @@ def _regroup(pieces: Iterable[Samples]) -> Iterator[Samples]:
         yield np.concatenate(waiting)
 
 
-def _side_by_side(tracks: tuple[Track, ...], seconds: tuple[Samples | None, ...]) -> dict[Role, Samples]:
+def _side_by_side(tracks: Sequence[_Channels], seconds: tuple[Samples | None, ...]) -> dict[Role, Samples]:
     """Each role's samples; a file that ended before the other is silent from there on."""
     length = max(len(second) for second in seconds if second is not None)
     channels = {}

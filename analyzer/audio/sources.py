@@ -51,6 +51,7 @@ _HEADERLESS = frozenset(
 _CLOCK_STARTS_LATE = frozenset({"mp3", "mpegts", "mpeg"})  # the first timestamp is an encoder's delay or arbitrary
 _DECLARES_LENGTH = frozenset({"flac", "mov", "matroska", "asf", "aiff", "au", "caf", "w64", "ogg"})
 _CLOCKLESS = frozenset({"mp3", "amr"})
+_TELLS_NO_TIME = _CLOCKLESS | {"aac", "wav"}  # the demuxer skips the rubbish in raw AAC without a trace of its length
 _AMR_QUALITY_BIT, _AMR_PADDING_BITS = 0x04, 0x83  # RFC 4867 §5.3: first byte of a frame
 
 _WAV_PACKET_BYTES = 1 << 15  # by default 64 ms of telephone audio: thousands of needless rounds
@@ -86,12 +87,14 @@ class Damage:
 
 
 class SoundFile:
-    """One open file with exactly one audio track. A context manager; ``samples`` can be read once.
+    """One open sound track of a file. A context manager; ``samples`` can be read once.
 
+    index      which of the file's sound tracks
+    n_tracks   how many it is expected to have
     raises InputError, naming file, problem and cure, when there is nothing to decode
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: int = 0, n_tracks: int = 1) -> None:
         self.path = path
         self.damage = Damage()
         _check_is_readable(path)
@@ -101,7 +104,7 @@ class SoundFile:
             raise InputError(f"{path}: its header declares {missing}; repair the header or export the recording again")
         self._container = _open(path)
         try:
-            self._stream = _only_audio_stream(path, self._container)
+            self._stream = _audio_stream(path, self._container, index, n_tracks)
             self.rate = _sample_rate(path, self._stream)
         except InputError:
             self._container.close()
@@ -116,6 +119,11 @@ class SoundFile:
         self._tick = float(self._stream.time_base)  # seconds
         self._lost_clock = 0.0  # seconds of rubbish that the demuxer did not count
         self._recent: deque[tuple[int, int]] = deque(maxlen=100)  # (bytes, ticks) of good packets
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether its packets say when they sound; where not, what is missing may shift all that follows."""
+        return self._format not in _TELLS_NO_TIME
 
     def __enter__(self) -> SoundFile:
         return self
@@ -292,23 +300,31 @@ def _why_unopenable(error: Exception | None = None) -> str:
     )
 
 
-def _only_audio_stream(path: Path, container: Any) -> Any:
+def has_two_mono_tracks(path: Path) -> bool:
+    """Whether the file holds each speaker on a sound track of their own. raises InputError for an unusable file"""
+    _check_is_readable(path)
+    with _open(path) as container:
+        audio = container.streams.audio
+        return len(audio) == 2 and all(s.codec_context is not None and s.codec_context.channels == 1 for s in audio)
+
+
+def _audio_stream(path: Path, container: Any, index: int, n_tracks: int) -> Any:
     audio = container.streams.audio
     if _is_text_or_picture(container.format.name):
         raise InputError(f"{path}: {_why_unopenable()}")
     if not audio:
         kind = "video but no sound" if container.streams.video else "no sound track"
         raise InputError(f"{path}: holds {kind}; export the sound of the call")
-    if len(audio) > 1:
+    if len(audio) != n_tracks:
         raise InputError(
-            f"{path}: holds {len(audio)} sound tracks where one was expected; "
-            "export one stereo track, or one file per speaker"
+            f"{path}: holds {len(audio)} sound tracks; one track, or under --channels two of one channel each, "
+            "can be used: export it so"
         )
     if container.format.name in _HEADERLESS:
         raise InputError(
             f"{path}: is headerless audio, its rate and channels are unknown; wrap it in a header first ({_WRAP})"
         )
-    stream = audio[0]
+    stream = audio[index]
     if stream.codec_context is None:
         raise InputError(f"{path}: its codec is not supported; convert it to WAV")
     stream.codec_context.thread_count = 1  # telephone audio is too small to share, and cores are busy recognising
