@@ -82,8 +82,8 @@ class _OverlapWatch(Watch):
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         customer = talk(self.call, Role.CUSTOMER)
-        if not customer or not any(said.role is Role.AGENT for said in self.call.said):
-            return Judgement(self._truth_without_sides())
+        if not any(said.role is Role.AGENT for said in self.call.said):
+            return Judgement(Truth.UNSURE if self._has_unknown_speech() else Truth.NOT_APPLICABLE)
         starts = list(self._starts(customer))
         sure = [start for start in starts if self._is_sure(start)]
         check = self.check
@@ -92,9 +92,6 @@ class _OverlapWatch(Watch):
             return Judgement(Truth.VIOLATED, tuple(map(self._finding, sure)), measured=measured)
         is_open = len(starts) > check.at_most or self.call.truncated or self._has_unknown_speech()
         return Judgement(Truth.UNSURE if is_open else Truth.MET, measured=measured)
-
-    def _truth_without_sides(self) -> Truth:
-        return Truth.UNSURE if self._has_unknown_speech() else Truth.NOT_APPLICABLE
 
     def _has_unknown_speech(self) -> bool:
         return any(said.role is Role.UNKNOWN for said in self.call.said)
