@@ -143,4 +143,4 @@ class CombineSpec(RuleSpec):
         return check
 
 
-_INHERITED = ("id", "title", "severity", "message", "suggestion", "speaker", "window", "min_confidence")
+_INHERITED = ("id", "title", "severity", "message", "suggestion", "speaker", "window", "boundary", "min_confidence")

@@ -20,7 +20,7 @@ from analyzer.rules.conditions import Condition, Every, InOrder, MetadataIs, Nei
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
 from analyzer.rules.findings import Wording
 from analyzer.rules.patterns import Pattern, PatternError, Slots
-from analyzer.rules.phrases import Phrase, PhraseSet, read_phrase
+from analyzer.rules.phrases import Boundary, Phrase, PhraseSet, read_phrase
 from analyzer.types import Direction, Role, Severity
 
 
@@ -85,6 +85,7 @@ class Builder:
     def __init__(self, words: Words, read_spec: Callable[[Mapping[str, Any]], RuleSpec]) -> None:
         self.words = words
         self.read_spec = read_spec
+        self.boundary: Boundary | None = None  # of the rule's inline phrases; None: as in word lists
         self.faults: list[Fault] = []
 
     def fault(self, place: Place, message: str) -> None:
@@ -96,9 +97,10 @@ class Builder:
 
     def inline(self, texts: Sequence[str], place: Place) -> list[Phrase]:
         phrases = []
+        given = {"boundary": self.boundary.value} if self.boundary else {}
         for index, text in enumerate(texts):
             try:
-                phrases.append(read_phrase({"phrase": text}, self.words.slots))
+                phrases.append(read_phrase({"phrase": text, **given}, self.words.slots))
             except RuleFaults as error:
                 self.faults += [Fault((*place, index), fault.message) for fault in error.faults]
         return phrases
@@ -304,6 +306,7 @@ class RuleSpec(Spec):
     speaker: Literal["agent", "customer", "any"] = "agent"
     directions: list[Annotated[Direction, Enum]] = []
     window: WindowSpec = WindowSpec()
+    boundary: Annotated[Boundary | None, Enum] = None
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     message: str = Field(min_length=1)
     suggestion: str | None = None
@@ -329,6 +332,7 @@ class RuleSpec(Spec):
 
     def anchored_check(self, builder: Builder) -> Check:
         """The check, inside the ranges of the anchor if there is one."""
+        builder.boundary = self.boundary
         check = self.build_check(builder)
         if self.anchor is None:
             return check
