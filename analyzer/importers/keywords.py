@@ -153,17 +153,13 @@ def phrase_of(way: Way) -> Row:
     orders = [gap.join(order) for order in permutations(way.said)]
     row = {"phrase": orders[0] if len(orders) == 1 else f"({'|'.join(orders)})"}
     if way.unsaid:
-        row["allow"] = ";".join(
-            pattern for word in way.unsaid for pattern in _around(word, row["phrase"], len(way.said) > 1)
-        )
+        row["allow"] = ";".join(map(beside, way.unsaid))
     return row
 
 
-def _around(word: str, phrase: str, joined: bool) -> tuple[str, ...]:
-    """Longer phrases that hold the word: before, after, and between words that are apart."""
-    gap = f"…{{0-{APART}}}"
-    inside = (phrase.replace(gap, f"{gap}{word}{gap}"),) if joined else ()
-    return (f"{word}{gap}{phrase}", f"{phrase}{gap}{word}", *inside)
+def beside(pattern: str) -> str:
+    """The sentence around a pattern, as an allowed longer phrase: what is found beside it, or over it, is no hit."""
+    return f"…{{0-{APART}}}({pattern})…{{0-{APART}}}"
 
 
 def add_expressions(drafts: Drafts, title: str, expressions: Sequence[tuple[str, str]], why: str = "") -> None:

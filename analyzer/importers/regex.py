@@ -8,7 +8,7 @@ import unicodedata
 _MOST = 100  # longest open stretch our patterns take
 _ANY = 30  # for .* and .+, which have no end: inside one sentence that is as good
 _TOKEN = re.compile(
-    r"(?P<open>\.(?:\*|\+|\?|\{(?P<low>\d+)(?:,(?P<high>\d*))?\})?\??)|(?P<group>\((?:\?:)?)|(?P<digits>\\d(?:\+|\{(?P<n>\d+)\})?)"
+    r"(?P<open>\.(?:\*|\+|\?|\{(?P<low>\d+)(?:,(?P<high>\d*))?\})?\??)|(?P<group>\((?:\?:|(?!\?)))|(?P<digits>\\d(?:\+|\{(?P<n>\d+)\})?)"
     r"|(?P<class>\[\^?[^\]\\-]+\])|(?P<plain>[|)?^$])|(?P<space>\\s[*+?]?)|(?P<character>[^\\.\[\](){}*+?|^$])",
     re.DOTALL,
 )

@@ -22,7 +22,7 @@ from typing import Any
 
 from analyzer.errors import ConfigError
 from analyzer.importers.drafts import Drafts, Row, literal
-from analyzer.importers.keywords import APART
+from analyzer.importers.keywords import APART, beside
 from analyzer.importers.regex import RegexError, as_pattern
 
 _ROLES = {"客服": "agent", "坐席": "agent", "agent": "agent", "1": "agent", "客户": "customer", "用户": "customer",
@@ -281,9 +281,7 @@ def _regex(param: Mapping[str, Any], kind: str) -> _Heard:
     try:
         row = {"phrase": as_pattern(str(_get(param, "regex") or ""))}
         if excluded := _get(param, "notRegex"):
-            inside = as_pattern(str(excluded))
-            gap = f"…{{0-{APART}}}"
-            row["allow"] = f"({inside}){gap}({row['phrase']});({row['phrase']}){gap}({inside});{inside}"
+            row["allow"] = beside(as_pattern(str(excluded)))
     except RegexError as error:
         raise UnmappedError(f"regular expression: {error}") from None
     return _Heard((row,))
