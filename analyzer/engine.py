@@ -292,7 +292,7 @@ _CERTAIN = 2  # kinds of such sentences on one side, and none on the other
 
 
 def likely_swapped(utterances: Iterable[Utterance]) -> str | None:
-    """Why the two sides of a call look swapped, or None: the side that greets, offers service and gives a staff number
+    """Why the two sides of a call look swapped, in Chinese, or None: the side that greets, offers service and gives a staff number
     should be the agent. Told from what is said alone, whatever the pack."""
     heard: dict[Role, set[str]] = {role: set() for role in _TAKES_TURNS}
     for utterance in sorted(utterances, key=attrgetter("span")):
@@ -302,4 +302,4 @@ def likely_swapped(utterances: Iterable[Utterance]) -> str | None:
     customer = heard[Role.CUSTOMER]
     if len(customer) < _CERTAIN or heard[Role.AGENT]:
         return None
-    return f"channels look swapped: the customer side says what agents say ({'、'.join(sorted(customer))})"
+    return f"声道可能接反：客户一侧说了坐席才说的话（{'、'.join(sorted(customer))}）"

@@ -110,7 +110,7 @@ def _doubting_sides(transcript: Transcript) -> Transcript:
     reason = likely_swapped(transcript.utterances)
     if reason is None:
         return transcript
-    warning = f"{reason}; check who is who (score --channels customer,agent swaps them)"
+    warning = f"{reason}；请核对角色（score --channels customer,agent 可对调）"
     return replace(transcript, warnings=tuple(dict.fromkeys((*transcript.warnings, warning))))
 
 

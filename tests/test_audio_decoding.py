@@ -161,7 +161,7 @@ def test_two_files_make_one_call_and_the_shorter_is_silent_at_its_end(tmp_path: 
     assert_tones_at(np.concatenate([block.channels[AGENT] for block in blocks]), [0, 1, 2, 3, 4, 5])
     assert_tones_at(np.concatenate([block.channels[CUSTOMER] for block in blocks]), [0.5, 1.5, 2.5])
     assert len(decoder.warnings) == 1
-    assert "differ in length" in decoder.warnings[0]
+    assert "长度不一（坐席 6.0 秒，客户 3.0 秒）" in decoder.warnings[0]
 
 
 def write_two_tracks(path: Path, codec: str, first: NDArray[np.float32], second: NDArray[np.float32]) -> Path:
@@ -246,7 +246,7 @@ def test_a_file_cut_off_decodes_to_the_cut_and_is_truncated(tmp_path: Path, code
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     channels, decoder = read(path)
     assert decoder.truncated
-    assert "copy or export it again" in decoder.warnings[0]
+    assert "请重新复制或导出" in decoder.warnings[0]
     assert_tones_at(channels[AGENT][: 3 * 16_000], [0, 1, 2])
 
 
@@ -285,6 +285,28 @@ def test_damage_in_the_middle_of_constant_rate_amr_keeps_later_times(tmp_path: P
     assert np.allclose(tones(channels[AGENT])[-2:], [10, 11], atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("codec", "rate", "suffix", "early"),
+    [
+        ("aac", 16_000, "aac", True),
+        ("libmp3lame", 8_000, "mp3", True),
+        ("libopencore_amrnb", 8_000, "amr", True),
+        ("flac", 16_000, "flac", False),
+    ],
+)
+@pytest.mark.parametrize("filler", [b"", b"\0"])
+def test_damage_in_a_format_without_a_clock_says_that_later_times_may_be_early(
+    tmp_path: Path, codec: str, rate: int, suffix: str, early: bool, filler: bytes
+) -> None:
+    path = write(tmp_path / f"call.{suffix}", codec, rate, call(rate, 12)[:1])
+    raw = path.read_bytes()
+    start, end = len(raw) * 40 // 100, len(raw) // 2
+    path.write_bytes(raw[:start] + filler * (end - start) + raw[end:])
+    _, decoder = read(path, AGENT)
+    assert decoder.truncated
+    assert ("之后的时间可能偏早" in decoder.warnings[0]) == early
+
+
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF])
 def test_a_streamed_wav_that_never_learnt_its_length_is_whole(tmp_path: Path, size: int) -> None:
     path = tmp_path / "call.wav"
@@ -304,7 +326,7 @@ def silent(path: Path) -> None:
 def test_a_silent_recording_decodes_and_says_so(tmp_path: Path) -> None:
     silent(tmp_path / "call.wav")
     _, decoder = read(tmp_path / "call.wav")
-    assert decoder.warnings[0].startswith("no sound in it")
+    assert decoder.warnings[0].startswith("整段录音没有声音")
     assert not decoder.truncated
 
 
@@ -313,7 +335,7 @@ def test_one_silent_channel_is_named(tmp_path: Path) -> None:
     sound[1] = 0
     (tmp_path / "call.wav").write_bytes(wav(sound))
     _, decoder = read(tmp_path / "call.wav")
-    assert decoder.warnings[0].startswith("no sound on the customer channel")
+    assert decoder.warnings[0].startswith("客户声道没有声音")
 
 
 def test_one_channel_where_two_were_expected_is_refused_with_the_option_to_use(tmp_path: Path) -> None:

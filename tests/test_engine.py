@@ -325,6 +325,7 @@ GREETING = "您好，云岭银行，工号3017，请问有什么可以帮您"
 def test_a_greeting_on_the_customer_side_looks_swapped() -> None:
     reason = likely_swapped([timed(CUSTOMER, 0, GREETING), timed(AGENT, 8000, "我要查一下余额")])
     assert reason is not None
+    assert reason.startswith("声道可能接反")
     assert "工号" in reason
 
 

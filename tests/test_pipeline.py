@@ -252,7 +252,7 @@ def test_sides_that_look_swapped_are_reported_and_left_as_they_are(pack: Pack, t
     )
     assert right["warnings"] == []
     (warning,) = swapped["warnings"]
-    assert "channels look swapped" in warning
+    assert warning.startswith("声道可能接反")
     assert "--channels customer,agent" in warning
     assert [turn["role"] for turn in swapped["turns"]] == ["customer", "agent"]
     (tmp_path / "report.json").write_text(json.dumps(swapped), encoding="utf-8")

@@ -6,6 +6,7 @@ and ``truncated`` says that something of the call is not there to be judged.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from analyzer.audio.recordings import Recording, Track
 from analyzer.audio.sources import SHORT_BY_MS, FloatSamples, SoundFile, has_two_mono_tracks
 from analyzer.errors import InputError
+from analyzer.labels import ROLES
 from analyzer.types import Role
 
 SAMPLE_RATE = 16_000  # Hz: what Whisper and the speech detectors take
@@ -26,6 +28,8 @@ FULL_SCALE = 1 << 15
 SILENT_BELOW = 33  # peak, of 32768: -60 dBFS; an idle A-law line idles at 8
 SAME_SOUND_RATIO = 1e-3  # energy of the difference over energy of the sum: two lossy copies differ by about this
 UNEVEN_MS = 1_000  # two files of one call usually differ by less
+
+log = logging.getLogger(__name__)
 
 Samples = NDArray[np.int16]
 
@@ -50,7 +54,7 @@ class Decoder:
     """Decodes one recording once.
 
     truncated    part of the call is missing: packets that could not be decoded, gaps, an early end
-    warnings     what a person should know, without file names: damage, silence, files of unequal length
+    warnings     what a person should know, in Chinese and without file names: damage, silence, files of unequal length
     duration_ms  how much has been decoded
 
     All three are complete when ``blocks`` is exhausted.
@@ -95,18 +99,18 @@ class Decoder:
     def _silent(self) -> Iterator[str]:
         silent = [role for role, peak in self._peaks.items() if peak < SILENT_BELOW]
         if len(silent) == len(self._peaks):
-            yield "no sound in it, only silence; check the recorder's connection"
+            yield "整段录音没有声音，只有静音；请检查录音设备的接线"
         else:
             for role in silent:
-                yield f"no sound on the {role} channel, only silence; check the recorder's connection"
+                yield f"{ROLES[role]}声道没有声音，只有静音；请检查录音设备的接线"
 
     def _uneven(self, tracks: list[_Channels]) -> Iterator[str]:
         lengths = [track.n_samples * 1000 // SAMPLE_RATE for track in tracks]
         if max(lengths) - min(lengths) > UNEVEN_MS:
-            spoken = " and ".join(
-                f"{track.roles[0]} {length / 1000:.1f} s" for track, length in zip(tracks, lengths, strict=True)
+            spoken = "，".join(
+                f"{ROLES[track.roles[0]]} {length / 1000:.1f} 秒" for track, length in zip(tracks, lengths, strict=True)
             )
-            yield f"the two files differ in length ({spoken}); check that they belong to one call"
+            yield f"双方的录音长度不一（{spoken}）；请核对是否属于同一通电话"
 
 
 def _open_channels(track: Track, files: ExitStack) -> list[_Channels]:
@@ -245,15 +249,19 @@ def _wrong_count(found: int, roles: tuple[Role, ...]) -> str:
 
 
 def _describe_damage(track: _Channels, one_of_two: bool) -> str:
+    """What a listener must know, in Chinese; the bare figures go to the log."""
     damage = track.file.damage
+    log.info("%s: %s", track.file.path, damage)
     faults = []
     if damage.bad_packets:
-        faults.append(f"packets that could not be decoded: {damage.bad_packets}")
+        faults.append(f"有 {damage.bad_packets} 个数据包无法解码")
     if damage.filled:
-        faults.append(f"{damage.filled / track.file.rate:.2f} s missing, filled with silence")
+        faults.append(f"缺失 {damage.filled / track.file.rate:.2f} 秒，已用静音补齐")
     if damage.short_by_ms > SHORT_BY_MS:
-        faults.append(f"the sound ends {damage.short_by_ms / 1000:.1f} s before its declared end")
+        faults.append(f"声音比文件声明的长度早结束 {damage.short_by_ms / 1000:.1f} 秒")
     if damage.cut_off:
-        faults.append("the file was cut off")
-    which = f"the {track.roles[0]} file" if one_of_two else "the recording"
-    return f"{which} is damaged: {'; '.join(faults)}; copy or export it again"
+        faults.append("文件不完整，被截断")
+    if damage.later_early:
+        faults.append("这种格式不带时间戳，损坏处之后的时间可能偏早")
+    which = f"{ROLES[track.roles[0]]}的录音" if one_of_two else "录音"
+    return f"{which}已损坏：{'；'.join(faults)}；请重新复制或导出"

@@ -60,7 +60,7 @@ def _recording(row: Row, tracks: tuple[Track, ...], root: Path) -> Recording:
         raise InputError("metadata must be an object")
     attributes = {key: value for key, value in row.items() if key not in OWN_COLUMNS} | dict(nested)
     metadata, unknown = read_metadata(attributes)
-    warnings = tuple(f"unknown attribute {key!r} in the manifest; no standard rule reads it" for key in unknown)
+    warnings = tuple(f"清单中的属性 {key!r} 不在已知之列，标准规则不会使用" for key in unknown)
     return Recording(_call_id(row, tracks, root), tracks, _direction(row), metadata, warnings)
 
 

@@ -51,7 +51,7 @@ _HEADERLESS = frozenset(
 _CLOCK_STARTS_LATE = frozenset({"mp3", "mpegts", "mpeg"})  # the first timestamp is an encoder's delay or arbitrary
 _DECLARES_LENGTH = frozenset({"flac", "mov", "matroska", "asf", "aiff", "au", "caf", "w64", "ogg"})
 _CLOCKLESS = frozenset({"mp3", "amr"})
-_TELLS_NO_TIME = _CLOCKLESS | {"aac", "wav"}  # the demuxer skips the rubbish in raw AAC without a trace of its length
+_TELLS_NO_TIME = _CLOCKLESS | {"aac"}  # in raw AAC the demuxer skips rubbish without a trace of its length
 _AMR_QUALITY_BIT, _AMR_PADDING_BITS = 0x04, 0x83  # RFC 4867 §5.3: first byte of a frame
 
 _WAV_PACKET_BYTES = 1 << 15  # by default 64 ms of telephone audio: thousands of needless rounds
@@ -74,12 +74,14 @@ class Damage:
     filled       samples of silence put where sound is missing
     short_by_ms  how much earlier the sound ends than the header declares
     cut_off      the file stops inside a packet or before its end mark
+    later_early  sound follows the damage in a format without a clock: it may stand earlier than it was spoken
     """
 
     bad_packets: int = 0
     filled: int = 0
     short_by_ms: int = 0
     cut_off: bool = False
+    later_early: bool = False
 
     @property
     def any(self) -> bool:
@@ -119,11 +121,6 @@ class SoundFile:
         self._tick = float(self._stream.time_base)  # seconds
         self._lost_clock = 0.0  # seconds of rubbish that the demuxer did not count
         self._recent: deque[tuple[int, int]] = deque(maxlen=100)  # (bytes, ticks) of good packets
-
-    @property
-    def tells_time(self) -> bool:
-        """Whether its packets say when they sound; where not, what is missing may shift all that follows."""
-        return self._format not in _TELLS_NO_TIME
 
     def __enter__(self) -> SoundFile:
         return self
@@ -198,6 +195,8 @@ class SoundFile:
                     self._count_rubbish(packet)
                 continue
             for frame in frames:
+                if self._bad_at_end and self._format in _TELLS_NO_TIME:
+                    self.damage.later_early = True
                 self.damage.bad_packets += self._bad_at_end
                 self._bad_at_end = 0
                 yield Frame(self._start(frame), _to_float(frame))
