@@ -10,7 +10,8 @@ from analyzer.engine import CallAnalyzer, CallResult
 from analyzer.normalize import simplify
 from analyzer.rules import Call, Element, Finding, Judgement, Pack, Rule, Status
 from analyzer.rules.call import total_ms
-from analyzer.rules.rate import rates, syllable_count, voiced_ms, voiced_spans
+from analyzer.rules.rate import rates, syllable_count, voiced_ms
+from analyzer.rules.spans import talk
 from analyzer.scoring import RuleScore, score_call
 from analyzer.types import Role, Transcript, Utterance
 
@@ -145,13 +146,13 @@ def _finding(finding: Finding, turn_of: _TurnNumbers) -> dict[str, Any]:
 
 
 def _metrics(call: Call) -> dict[str, Any]:
-    talk = {role: voiced_ms(call, role) for role in _SIDES}
-    spoken = sum(talk.values())
-    everyone = [span for role in Role for span in voiced_spans(call, role)]
+    voiced = {role: voiced_ms(call, role) for role in _SIDES}
+    spoken = sum(voiced.values())
+    everyone = [span for role in Role for span in talk(call, role)]
     return {
         "rate": {role.value: rates(call, role) for role in _SIDES},
         "syllables": {role.value: syllable_count(call, role) for role in _SIDES},
-        "talk_ratio": round(talk[Role.AGENT] / spoken, 4) if spoken else None,
+        "talk_ratio": round(voiced[Role.AGENT] / spoken, 4) if spoken else None,
         "silence_ms": max(0, call.end_ms - total_ms(everyone)),
     }
 

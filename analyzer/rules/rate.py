@@ -14,6 +14,7 @@ from analyzer.rules.call import Call, is_mostly_faint, total_ms
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.findings import Judgement, Wording
 from analyzer.rules.said import Said
+from analyzer.rules.spans import talk
 from analyzer.rules.spec import Builder, Enum, RuleSpec
 from analyzer.rules.truth import Truth
 from analyzer.types import Role, Span
@@ -76,13 +77,7 @@ def _read_back(said: Said) -> list[tuple[int, int]]:
 
 def voiced_ms(call: Call, role: Role) -> int:
     """Voiced time of a side: what VAD saw, else the turns as given."""
-    return total_ms(voiced_spans(call, role))
-
-
-def voiced_spans(call: Call, role: Role) -> list[Span]:
-    if any(call.activity.values()):
-        return call.activity.get(role, [])
-    return [stretch.span for said in call.said if said.role is role for stretch in said.stretches]
+    return total_ms(talk(call, role))
 
 
 def rates(call: Call, role: Role) -> dict[str, int]:
