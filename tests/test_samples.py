@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import csv
 import ctypes
 import itertools
@@ -10,7 +9,6 @@ import json
 import re
 import subprocess
 import sys
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +215,9 @@ def test_each_turn_is_loud_on_its_own_channel_only(call: str) -> None:
 
 
 def test_generating_a_call_again_gives_the_same_truth_and_recording(tmp_path: Path) -> None:
+    """Byte for byte: constraints.txt pins numpy and soxr, whose filters may round a sample the other way in another
+    version, and av. If this fails, compare the installed versions with it before looking for a fault in the generator.
+    """
     try:
         ctypes.CDLL("libespeak-ng.so.1")
     except OSError:
@@ -224,18 +225,8 @@ def test_generating_a_call_again_gives_the_same_truth_and_recording(tmp_path: Pa
     call = "mall-shoe-exchange"  # uncompressed, so that no encoder version comes in
     command = [sys.executable, "-m", "samples.generate", call, "--to", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    for name in (f"{call}/truth.json", "manifest.csv"):
+    for name in (f"{call}/truth.json", f"{call}/call.wav", "manifest.csv"):
         assert (tmp_path / name).read_bytes() == (SAMPLES / name).read_bytes(), name
-    # filters of another numpy or soxr build may round a sample the other way
-    again, committed = (pcm16(folder / call / "call.wav") for folder in (tmp_path, SAMPLES))
-    assert len(again) == len(committed)
-    assert max(abs(a - b) for a, b in zip(again, committed, strict=True)) <= 2
-
-
-def pcm16(path: Path) -> array.array[int]:
-    """The samples of a 16-bit WAV file."""
-    with wave.open(str(path), "rb") as file:
-        return array.array("h", file.readframes(file.getnframes()))
 
 
 def test_the_manifest_lists_every_call_with_what_its_script_says() -> None:
