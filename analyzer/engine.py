@@ -292,8 +292,8 @@ _CERTAIN = 2  # kinds of such sentences on one side, and none on the other
 
 
 def likely_swapped(utterances: Iterable[Utterance]) -> str | None:
-    """Why the two sides of a call look swapped, in Chinese, or None: the side that greets, offers service and gives a staff number
-    should be the agent. Told from what is said alone, whatever the pack."""
+    """Why the two sides of a call look swapped, in Chinese, or None: the side that greets, offers service and gives a
+    staff number should be the agent. Told from what is said alone, whatever the pack."""
     heard: dict[Role, set[str]] = {role: set() for role in _TAKES_TURNS}
     for utterance in sorted(utterances, key=attrgetter("span")):
         if utterance.role in heard and utterance.text:

@@ -286,19 +286,14 @@ def test_damage_in_the_middle_of_constant_rate_amr_keeps_later_times(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("codec", "rate", "suffix", "early"),
-    [
-        ("aac", 16_000, "aac", True),
-        ("libmp3lame", 8_000, "mp3", True),
-        ("libopencore_amrnb", 8_000, "amr", True),
-        ("flac", 16_000, "flac", False),
-    ],
+    ("codec", "suffix", "early"),
+    [("aac", "aac", True), ("libmp3lame", "mp3", True), ("libopencore_amrnb", "amr", True), ("flac", "flac", False)],
 )
 @pytest.mark.parametrize("filler", [b"", b"\0"])
 def test_damage_in_a_format_without_a_clock_says_that_later_times_may_be_early(
-    tmp_path: Path, codec: str, rate: int, suffix: str, early: bool, filler: bytes
+    tmp_path: Path, codec: str, suffix: str, early: bool, filler: bytes
 ) -> None:
-    path = write(tmp_path / f"call.{suffix}", codec, rate, call(rate, 12)[:1])
+    path = write(tmp_path / f"call.{suffix}", codec, 8_000, call(8_000, 12)[:1])
     raw = path.read_bytes()
     start, end = len(raw) * 40 // 100, len(raw) // 2
     path.write_bytes(raw[:start] + filler * (end - start) + raw[end:])
