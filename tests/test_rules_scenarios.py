@@ -166,6 +166,13 @@ def test_words_that_take_the_cue_back_call_for_nothing() -> None:
     assert outcome("客户: 投诉电话多少。\n坐席: 您说。", fields) == "not_applicable"
 
 
+@pytest.mark.parametrize("unanswered", ["violation", "unsure", "not_applicable"])
+def test_the_rule_says_what_a_missing_answer_comes_to(unanswered: str) -> None:
+    fields = {**RESPOND, "unanswered": unanswered}
+    assert outcome("客户: 我要投诉。\n坐席: 您说。", fields) == unanswered
+    assert outcome("客户: 我要投诉。\n坐席: 抱歉。", fields) == "pass"
+
+
 def test_a_cue_of_the_agent_may_be_answered_in_the_same_breath() -> None:
     fields = {**RESPOND, "cue": {"any_of": ["听不清"]}, "where": "around"}
     assert outcome("坐席: 抱歉，听不清。", fields) == "pass"

@@ -30,8 +30,9 @@ from analyzer.types import Role
 class Respond(Check):
     """``cue`` is what calls for an answer, ``plan`` what the answer is made of.
 
-    ahead_of   words the answer must come before (the solution, to which an apology comes first)
-    nudge_ms   how long after the cue the agent is reminded
+    ahead_of    words the answer must come before (the solution, to which an apology comes first)
+    unanswered  what a cue without the owed answer comes to, where nothing is doubtful
+    nudge_ms    how long after the cue the agent is reminded
     """
 
     cue: Cue
@@ -42,6 +43,7 @@ class Respond(Check):
     speaker: Role | None = Role.AGENT
     ahead_of: PhraseSet = field(default_factory=lambda: PhraseSet(()))
     min_confidence: float = 0.5
+    unanswered: Truth = Truth.VIOLATED
     nudge_ms: int | None = None
     nudge: str = ""
 
@@ -91,6 +93,8 @@ class _Episode:
         if not self._was_owed(sure):
             return Judgement(Truth.NOT_APPLICABLE)
         truth = self._failing(possible)
+        if truth is Truth.NOT_APPLICABLE:
+            return Judgement(truth)
         finding = self._order() if is_late and plan.level(_names(sure)) == PASS else self._absence(sure)
         return Judgement(truth, (finding,), elements=elements, evidence=evidence)
 
@@ -111,7 +115,9 @@ class _Episode:
         return bool(after) or any(found.values())
 
     def _failing(self, possible: Mapping[str, Sequence[Hit]]) -> Truth:
-        """Violated, or unsure where the cue or the answer may have been misheard."""
+        """What the check makes of a missing answer, or unsure where the cue or the answer may have been misheard."""
+        if self.check.unanswered is not Truth.VIOLATED:
+            return self.check.unanswered
         may_pass = self.check.plan.level(_names(possible)) == PASS and not self._is_late(possible)
         cut_off = self.call.truncated and not self.range.is_closed
         unknown = any(said.role is Role.UNKNOWN for said in self.own()) and self.check.speaker is not None
@@ -211,6 +217,13 @@ def _first(elements: Iterable[Element]) -> Element:
     return told[0] if all(element.present for element in told) else Element(False)
 
 
+_UNANSWERED = {
+    "violation": Truth.VIOLATED,
+    "unsure": Truth.UNSURE,
+    "not_applicable": Truth.NOT_APPLICABLE,
+}
+
+
 class RespondSpec(RuleSpec):
     kind: Literal["respond"]
     cue: CueSpec
@@ -222,6 +235,7 @@ class RespondSpec(RuleSpec):
     need: LevelSpec | None = None
     ahead_of: Texts = []
     ahead_of_in: Texts = []
+    unanswered: Literal["violation", "unsure", "not_applicable"] = "violation"
     nudge: str | None = None
     nudge_ms: int | None = Field(default=None, ge=0)
 
@@ -243,6 +257,7 @@ class RespondSpec(RuleSpec):
             speaker=role_of(self.speaker),
             ahead_of=PhraseSet(ahead),
             min_confidence=self.min_confidence,
+            unanswered=_UNANSWERED[self.unanswered],
             nudge_ms=self.nudge_ms,
             nudge=self.nudge or "",
         )
