@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from analyzer.render import Titles
     from analyzer.rules import Pack
     from analyzer.runs import Failure, RunFolder
+    from analyzer.types import Transcript
 
 STOPPED = 130  # what shells give for Ctrl-C
 BELOW_MARK = 1
@@ -86,7 +87,9 @@ def _print_version(wanted: bool) -> None:
 
 VersionOption = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help=help_text("Print the version.", "显示版本。")),
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help=help_text("Print the version.", "显示版本。")
+    ),
 ]
 
 
@@ -215,7 +218,8 @@ Jobs = Annotated[
     ),
 ]
 Offline = Annotated[
-    bool, typer.Option("--offline", rich_help_panel=_RUNNING, help=help_text("Never use the network.", "绝不访问网络。"))
+    bool,
+    typer.Option("--offline", rich_help_panel=_RUNNING, help=help_text("Never use the network.", "绝不访问网络。")),
 ]
 RunOption = Annotated[
     Path | None,
@@ -624,7 +628,9 @@ def model_pull(name: ModelName) -> None:
     typer.echo(f"{folder.path}")
 
 
-@model_app.command("info", help=help_text("Where a model lies, its digest and windows.", "查看模型的位置、摘要与窗口。"))
+@model_app.command(
+    "info", help=help_text("Where a model lies, its digest and windows.", "查看模型的位置、摘要与窗口。")
+)
 def model_info(name: ModelName, offline: Offline = False) -> None:
     from analyzer.asr.calibration import read_calibration
 
@@ -634,6 +640,41 @@ def model_info(name: ModelName, offline: Offline = False) -> None:
     facts = {"name": folder.name, "path": folder.path, "digest": folder.digest, "prompt": folder.prompt or "-"}
     for fact, value in {**facts, "notice": folder.notice or "-", "window": tail}.items():
         typer.echo(f"{fact:8}{value}")
+
+
+CalibrationTranscripts = Annotated[
+    Path | None,
+    typer.Option(
+        "--transcripts",
+        metavar="FOLDER|FILE",
+        show_default=False,
+        help=help_text(
+            "What is said in the recordings, in any form `analyzer check` reads, by call id: counts true errors.",
+            "录音的人工转写（analyzer check 能读的任何格式，按 call_id 对应）；据此统计真实错误。",
+        ),
+    ),
+]
+
+
+def _with_transcripts(recordings: Sequence[Recording], place: Path) -> list[tuple[Recording, Transcript]]:
+    """The recordings whose call id has a transcript; the others are named and left out."""
+    from analyzer.transcripts import read_transcripts
+
+    by_id: dict[str, Transcript] = {}
+    for transcript in read_transcripts(place):
+        if isinstance(transcript, AnalyzerError):
+            complain(transcript)
+        else:
+            by_id[transcript.call_id] = transcript
+    pairs = []
+    for recording in recordings:
+        if recording.call_id in by_id:
+            pairs.append((recording, by_id[recording.call_id]))
+        else:
+            complain(InputError(f"{recording.call_id}: no transcript of this call in {place}; it is left out"))
+    if not pairs:
+        raise ConfigError(f"{place}: no transcript of any of the recordings; name each after its call id")
+    return pairs
 
 
 @model_app.command(
@@ -650,10 +691,11 @@ def model_calibrate(
     channels: Channels = None,
     mono: Mono = None,
     pair: Pair = None,
+    transcripts: CalibrationTranscripts = None,
     device: DeviceOption = Device.AUTO,
     offline: Offline = False,
 ) -> None:
-    from analyzer.asr import Sample, WhisperRecogniser, calibrate
+    from analyzer.asr import Sample, WhisperRecogniser, calibrate, label
     from analyzer.asr.calibration import write_calibration
     from analyzer.audio import find_recordings, parse_layout
     from analyzer.pipeline import find_speech
@@ -665,8 +707,13 @@ def model_calibrate(
         raise ConfigError("no recordings to calibrate on; name about ten minutes of typical calls")
     folder = _resolve(name, offline=offline)
     recogniser = WhisperRecogniser(folder, device=device, window="safe")
-    segments = (segment for recording in found.recordings for segment in find_speech(recording))
-    calibration = calibrate(recogniser, [Sample(segment) for segment in segments])
+    samples: list[Sample] = []
+    if transcripts is None:
+        samples += [Sample(segment) for recording in found.recordings for segment in find_speech(recording)]
+    else:
+        for recording, transcript in _with_transcripts(found.recordings, transcripts):
+            samples += label(find_speech(recording), transcript)
+    calibration = calibrate(recogniser, samples)
     write_calibration(folder, calibration)
     for row in calibration.table:
         typer.echo(f"{row.name:16} loss {row.loss:7.2%}  gated {row.gated:3}  {row.cpu_s_per_audio_s:.3f} CPU s per s")

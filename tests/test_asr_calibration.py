@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from analyzer import models
-from analyzer.asr import Sample, calibrate, write_calibration
+from analyzer.asr import Sample, calibrate, label, write_calibration
 from analyzer.asr import calibration as calibration_module
 from analyzer.asr.calibration import TAILS_MS, read_calibration
 from analyzer.errors import ConfigError, ModelError
+from analyzer.types import Role, Span, Transcript, Utterance
 from tests import random_whisper
 from tests.test_asr_whisper import recogniser, segment
 
@@ -94,3 +95,27 @@ def test_too_little_speech_to_tell_is_refused(sturdy: Path, monkeypatch: pytest.
     monkeypatch.setattr(calibration_module, "FEWEST_CHARACTERS", 1000)
     with pytest.raises(ConfigError, match="needs 1000 recognised characters"):
         calibrate(recogniser(sturdy), [Sample(one) for one in SPOKEN])
+
+
+# ---- transcripts of the operator's own
+
+
+def test_characters_with_times_go_to_the_segment_that_holds_their_middle() -> None:
+    times = (Span(200, 400), Span(2_300, 2_800), Span(2_400, 2_900), Span(9_000, 9_200))
+    said = Utterance(Role.AGENT, Span(200, 9_200), "您好请问", characters=times)
+    other = Utterance(Role.CUSTOMER, Span(0, 2_500), "喂")
+    kept = [segment(0, 2_600), segment(2_600, 5_000), segment(0, 2_500, Role.CUSTOMER)]
+    labelled = label(kept, Transcript("call", (said, other)))
+    assert [sample.text for sample in labelled] == ["您好", "请", "喂"]
+    assert [sample.segment for sample in labelled] == kept
+
+
+def test_an_utterance_timed_as_a_whole_is_spread_over_the_voiced_time_it_covers() -> None:
+    said = Utterance(Role.AGENT, Span(0, 6_000), "一二三四五六")
+    kept = [segment(0, 2_400), segment(3_000, 4_400), segment(7_000, 8_000)]  # 2 s and 1 s voiced, and one after it
+    assert [sample.text for sample in label(kept, Transcript("call", (said,)))] == ["一二三四", "五六", ""]
+
+
+def test_leaked_speech_gets_none_of_the_words() -> None:
+    said = Utterance(Role.AGENT, Span(0, 2_000), "您好")
+    assert label([segment(0, 2_000, gated=True)], Transcript("call", (said,)))[0].text == ""

@@ -429,6 +429,26 @@ def test_calibrating_needs_recordings_and_enough_of_them(run: Run, tmp_path: Pat
     assert "calibration needs" in result.err
 
 
+def test_calibrating_with_transcripts_counts_true_errors(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analyzer.asr.calibration.FEWEST_CHARACTERS", 5)
+    random_whisper.build(tmp_path / "planted", "您好")
+    sample = ROOT / "samples" / "bank-card-renewal" / "call.wav"
+    command = ("model", "calibrate", "planted", sample, "--transcripts")
+    (tmp_path / "texts").mkdir()
+    transcript(tmp_path / "texts" / "other.json")
+    result = run(*command, tmp_path / "texts")
+    assert result.code == 2
+    assert "no transcript of any of the recordings" in result.err
+    transcript(tmp_path / "texts" / "call.json")
+    result = run(*command, tmp_path / "texts")
+    assert result.code == 0, result.err
+    measured = json.loads((tmp_path / "planted" / "calibration.json").read_text(encoding="utf-8"))
+    assert measured["labelled"] is True
+    assert measured["characters"] == 6  # of the transcript, not of what the model said
+
+
 def test_a_real_engine_scores_a_sample_offline(run: Run, pack: Path, tmp_path: Path) -> None:
     """Decode, VAD, Whisper, rules: with a model that spells one planted sentence whatever it hears."""
     random_whisper.build(tmp_path / "planted", "您好，这里是云岭银行。")

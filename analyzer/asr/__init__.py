@@ -19,9 +19,18 @@ cheaper.
     calibration  which window a model stands, measured, beside the model
 """
 
-from analyzer.asr.calibration import Calibration, Sample, calibrate, write_calibration
+from analyzer.asr.calibration import Calibration, Sample, calibrate, label, write_calibration
 from analyzer.asr.recogniser import Recogniser
 from analyzer.asr.whisper import WhisperRecogniser
 from analyzer.asr.windows import Window
 
-__all__ = ["Calibration", "Recogniser", "Sample", "WhisperRecogniser", "Window", "calibrate", "write_calibration"]
+__all__ = [
+    "Calibration",
+    "Recogniser",
+    "Sample",
+    "WhisperRecogniser",
+    "Window",
+    "calibrate",
+    "label",
+    "write_calibration",
+]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from analyzer.asr import gates
 from analyzer.errors import ConfigError, ModelError
 from analyzer.models import ModelFolder
-from analyzer.types import Span
+from analyzer.types import Span, Transcript, Utterance
 
 if TYPE_CHECKING:
     from analyzer.asr.whisper import WhisperRecogniser
@@ -122,6 +122,40 @@ def calibrate(recogniser: WhisperRecogniser, samples: Sequence[Sample]) -> Calib
         floor=round(floor, 5),
         table=(*rows, Row(SAFE, round(base if labelled else 0.0, 5), 0.0, full_gated, full_cost)),
     )
+
+
+def label(segments: Iterable[Segment], transcript: Transcript) -> list[Sample]:
+    """Each segment of a recording with what its transcript says was said in it: "" where it says nothing.
+
+    A character belongs to the segment that holds its middle. Where the transcript times only utterances, their
+    characters are spread evenly over the voiced time that the role's segments have in the utterance's span: one at a
+    cut may fall on the wrong side, and does so for every window alike. Words outside every segment count nowhere.
+    """
+    kept = list(segments)
+    texts = ["" for _ in kept]
+    for utterance in sorted(transcript.utterances, key=lambda utterance: utterance.span):
+        own = [(place, one) for place, one in enumerate(kept) if one.role is utterance.role and not one.gated]
+        for character, at_ms in zip(utterance.text, _middles(utterance, [one for _, one in own]), strict=True):
+            for place, one in own:
+                if one.span.start_ms <= at_ms < one.span.end_ms:
+                    texts[place] += character
+                    break
+    return [Sample(one, text) for one, text in zip(kept, texts, strict=True)]
+
+
+def _middles(utterance: Utterance, segments: Sequence[Segment]) -> list[float]:
+    """The middle of each character, in ms of the call."""
+    if utterance.characters is not None and not utterance.interpolated:
+        return [(span.start_ms + span.end_ms) / 2 for span in utterance.characters]
+    start, end = utterance.span.start_ms, utterance.span.end_ms
+    spans = [(max(s.start_ms, start), min(s.end_ms, end)) for one in segments for s in one.speech]
+    voiced = [(begin, until) for begin, until in spans if begin < until] or [(start, end)]
+    edges = np.concatenate([[0], np.cumsum([until - begin for begin, until in voiced])])
+    middles = []
+    for spoken in (np.arange(len(utterance.text)) + 0.5) / len(utterance.text) * edges[-1]:
+        place = min(int(np.searchsorted(edges, spoken, side="right")) - 1, len(voiced) - 1)
+        middles.append(float(voiced[place][0] + spoken - edges[place]))
+    return middles
 
 
 def write_calibration(folder: ModelFolder, calibration: Calibration) -> None:
