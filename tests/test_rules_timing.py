@@ -326,15 +326,11 @@ def test_loudness_is_compared_with_the_speakers_own_past_only() -> None:
     usual = turn(AGENT, 0, 5000, "您好请问有什么可以帮您", level_db=-24.0)
     shout = turn(AGENT, 9000, 11_000, "我说过了", level_db=-17.0)
     assert judged(usual, shout)["loudness"].truth is Truth.VIOLATED
-    assert (
-        judged(
-            usual,
-            turn(CUSTOMER, 6000, 8000, "喂喂", level_db=-3.0),
-            turn(AGENT, 9000, 11_000, "嗯在的", level_db=-19.0),
-        )["loudness"].truth
-        is Truth.MET
-    )
-    assert judged(usual.__class__(AGENT, Span(0, 5000), "您好"), shout)["loudness"].truth is Truth.NOT_APPLICABLE
+    loud_customer = turn(CUSTOMER, 6000, 8000, "喂喂", level_db=-3.0)
+    calm = turn(AGENT, 9000, 11_000, "嗯在的", level_db=-19.0)
+    assert judged(usual, loud_customer, calm)["loudness"].truth is Truth.MET
+    unmeasured = turn(AGENT, 0, 5000, "您好")
+    assert judged(unmeasured, shout)["loudness"].truth is Truth.NOT_APPLICABLE
 
 
 def test_measures_violate_only_outside_their_range() -> None:
@@ -345,9 +341,11 @@ def test_measures_violate_only_outside_their_range() -> None:
         "monologue": Truth.VIOLATED,
         "response": Truth.NOT_APPLICABLE,
     }
-    slow = judged(QUESTION, turn(AGENT, 6001, 7000, "兑换"), truncated=True)
-    assert slow["response"].truth is Truth.MET if slow["response"].measured is None else Truth.UNSURE
-    assert slow["length"].truth is Truth.UNSURE
+    slow = judged(QUESTION, turn(AGENT, 6500, 7000, "兑换"), truncated=True)
+    assert slow["response"].truth is Truth.VIOLATED
+    quick = judged(QUESTION, turn(AGENT, 5500, 7000, "兑换"), truncated=True)
+    assert quick["response"].truth is Truth.UNSURE
+    assert quick["length"].truth is Truth.UNSURE
 
 
 def test_a_rule_file_without_what_its_kind_needs_is_refused() -> None:
@@ -424,6 +422,14 @@ def verdict(judgements: Mapping[str, Judgement]) -> dict[str, Any]:
         rule: (j.truth, j.elements, j.measured, [(f.span, f.quote, f.message, f.match) for f in j.findings])
         for rule, j in judgements.items()
     }
+
+
+def test_voiced_time_does_not_depend_on_where_text_was_cut() -> None:
+    """Characters 350 ms apart: two pieces of one turn are voiced no longer and no shorter than the turn."""
+    times = [Span(1000 + i * 600, 1250 + i * 600) for i in range(12)]
+    customer = Utterance(CUSTOMER, Span(1000, times[-1].end_ms), "我上个月买的手机坏了要退", None, tuple(times))
+    agent = turn(AGENT, 3000, 6000, "您听我说")
+    assert verdict(judged(customer, agent)) == verdict(judged(*pieces_of(customer, [3, 7]), agent))
 
 
 @given(calls(), st.integers(0, 10_000), st.lists(st.integers(1, 12), max_size=4), st.booleans())
