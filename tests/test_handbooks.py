@@ -73,3 +73,22 @@ def test_a_handbook_may_make_hanging_up_critical() -> None:
         judged(profile, "00:00.5 坐席: 再见。", hung_up_by="agent")["hang_up_order"]["severity"] for profile in PROFILES
     ]
     assert severities == ["major", "critical", "major"]
+
+
+SILENT = """
+    00:00.5-00:04.0 坐席: 您好，云岭银行，请问有什么可以帮您？
+    00:08.0-00:10.0 坐席: 您好，请问有什么可以帮您？
+    00:14.0-00:20.0 坐席: 对不起，您的电话没有声音，请您换一部电话再次打来，再见。
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "outcome"), [("standard", "pass"), ("handbook_a", "pass"), ("handbook_s", "violation")]
+)
+def test_four_seconds_between_prompts_are_enough_for_three_and_too_short_for_five(profile: str, outcome: str) -> None:
+    assert judged(profile, SILENT, hung_up_by="agent")["silent_call"]["outcome"] == outcome
+
+
+def test_a_blessing_is_owed_where_the_handbook_closes_with_one() -> None:
+    assert judged("handbook_a", "00:00.5 坐席: 感谢您的来电，再见。")["closing"]["level"] == "partial"
+    assert judged("handbook_a", "00:00.5 坐席: 感谢您的来电，祝您生意兴隆，再见。")["closing"]["level"] == "pass"

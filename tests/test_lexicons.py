@@ -85,7 +85,15 @@ def test_what_was_said_in_a_sample_call_is_judged_as_its_truth_says(folder: Path
 
 
 def test_every_profile_loads_and_weighs_the_first_five_rules() -> None:
-    assert profiles("standard") == ["handbook_l", "handbook_s", "modern", "outbound", "standard", "strict"]
+    assert profiles("standard") == [
+        "handbook_a",
+        "handbook_l",
+        "handbook_s",
+        "modern",
+        "outbound",
+        "standard",
+        "strict",
+    ]
     for name in profiles("standard"):
         rules = {rule.id for rule in pack(name).rules}
         assert rules >= {*SURE_RULES, "banned_phrase"}
