@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system lint golden bench
+.PHONY: help run test test-system lint rules schemas golden bench
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -26,6 +26,14 @@ lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+rules: $(VENV)/.installed  ## the shipped rules: their cases, what is wrong with them, which clauses they cover
+	$(BIN)/analyzer rules test
+	$(BIN)/analyzer rules lint
+	$(BIN)/analyzer rules coverage
+
+schemas: $(VENV)/.installed  ## write docs/schemas of rule files, word lists and profiles anew
+	@for name in rule words profile; do $(BIN)/analyzer rules schema $$name > docs/schemas/$$name.schema.json; done
 
 golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 rewrites them
 	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)

@@ -47,8 +47,7 @@ def load_pack(name_or_path: str | Path = STANDARD, profile: str = STANDARD) -> P
     raises ConfigError with one line per fault, all of them
     """
     opened = open_pack(name_or_path, profile)
-    if opened.faults:
-        raise ConfigError("\n".join(opened.faults))
+    opened.check()
     return opened.pack
 
 
@@ -71,6 +70,11 @@ class PackFiles:
     profile: ProfileSpec
     profile_file: YamlFile
     faults: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raises ConfigError with one line per fault, if there are any."""
+        if self.faults:
+            raise ConfigError("\n".join(self.faults))
 
 
 def open_pack(name_or_path: str | Path = STANDARD, profile: str = STANDARD) -> PackFiles:

@@ -19,6 +19,7 @@ from analyzer.kpi import KPI
 from analyzer.rules import Pack, Rule, did_you_mean
 from analyzer.rules.spec import CaseSpec
 
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A clause with its proof.
