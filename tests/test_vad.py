@@ -331,6 +331,26 @@ def test_a_soft_customer_who_talks_while_the_agent_does_is_kept() -> None:
     assert not any(s.gated for s in call(speech, soft))
 
 
+def test_a_leak_beside_own_speech_is_silenced_and_credited_to_nobody() -> None:
+    """The customer speaks for 4 s; 300 ms later the agent does, and leaks into the same segment."""
+    said = agent_speech()[: agent_characters()[9].end_ms * 16]
+    pause = silence(0.3)
+    reply = agent_speech()[agent_characters()[0].start_ms * 16 :][: 2 * RATE]
+    agent = np.concatenate([silence(len(said) / RATE), pause, reply, silence(1)])
+    customer = np.concatenate([said, pause, leak(reply, -15), silence(1)])
+    alone = detect(customer)
+    leaked_from = (len(said) + len(pause)) // 16
+    (mixed,) = [s for s in alone if s.span.start_ms < leaked_from - 300 and s.span.end_ms > leaked_from + 300]
+    (cleaned,) = [s for s in call(agent, customer) if s.role is Role.CUSTOMER and s.span == mixed.span]
+    assert not cleaned.gated
+    assert mixed.speech[-1].end_ms > leaked_from + 300
+    assert cleaned.speech[-1].end_ms <= leaked_from + 30
+    first, last = mixed.speech[0], mixed.speech[-1]
+    offset = mixed.span.start_ms
+    np.testing.assert_array_equal(*(s.samples[: (first.end_ms - offset) * 16] for s in (cleaned, mixed)))
+    assert not cleaned.samples[(last.start_ms - offset) * 16 : (last.end_ms - offset) * 16].any()
+
+
 def test_gating_moves_no_cut() -> None:
     speech = agent_speech()
     faint = leak(speech, -20)

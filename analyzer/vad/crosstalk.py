@@ -3,7 +3,7 @@
 A leg that leaks carries a fainter copy of the other one, some milliseconds late. Faint alone proves nothing (a customer
 who murmurs 嗯 while the agent talks is faint too), so two things must hold for a voiced span: the other leg is at
 least 10 dB louder, and its waveform, at the delay that fits best, explains much of this one's. Marking never moves a
-cut: where segments begin and end is each role's own affair.
+cut: where segments begin and end is each role's own affair. A copy beside own speech is silenced in place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.types import Role, Span
-from analyzer.vad.detector import SpeechDetector
+from analyzer.vad.detector import SpeechDetector, level_db
 from analyzer.vad.segment import SAMPLES_PER_MS, Segment
 from analyzer.vad.tape import Tape
 
@@ -60,9 +60,7 @@ class CallDetector:
         for leg in self._legs.values():
             others = [other for other in self._legs.values() if other is not leg]
             while leg.waiting and all(other.has_come_to(leg.waiting[0].span.end_ms) for other in others):
-                segment = leg.waiting.popleft()
-                gated = any(_leaked(segment, other) for other in others)
-                yield replace(segment, gated=True) if gated else segment
+                yield _without_copies(leg.waiting.popleft(), others)
         needed_ms = min(leg.needed_ms for leg in self._legs.values())
         for leg in self._legs.values():
             leg.forget(needed_ms)
@@ -99,10 +97,25 @@ class _Leg:
         return self._tape.read_padded(start, count).astype(np.float32)
 
 
-def _leaked(segment: Segment, other: _Leg) -> bool:
-    """Is most of the segment's voiced time a copy of the other leg?"""
-    copied = sum(span.duration_ms for span in segment.speech if _is_copy(segment, span, other))
-    return copied >= LEAKED_SHARE * sum(span.duration_ms for span in segment.speech)
+def _without_copies(segment: Segment, others: Sequence[_Leg]) -> Segment:
+    """The segment, gated if most of its voiced time is a copy of another leg; of a lesser part the samples are silenced
+    and the time is no longer voiced, so that nobody is credited with what the other one said."""
+    copies = [span for span in segment.speech if any(_is_copy(segment, span, other) for other in others)]
+    if not copies:
+        return segment
+    if _total_ms(copies) >= LEAKED_SHARE * _total_ms(segment.speech):
+        return replace(segment, gated=True)
+    samples = segment.samples.copy()
+    for span in copies:
+        start, end = ((moment - segment.span.start_ms) * SAMPLES_PER_MS for moment in (span.start_ms, span.end_ms))
+        samples[start:end] = 0
+    samples.flags.writeable = False
+    own = tuple(span for span in segment.speech if span not in copies)
+    return replace(segment, samples=samples, speech=own, level_db=level_db(samples, own, segment.span.start_ms))
+
+
+def _total_ms(spans: Sequence[Span]) -> int:
+    return sum(span.duration_ms for span in spans)
 
 
 def _is_copy(segment: Segment, span: Span, other: _Leg) -> bool:

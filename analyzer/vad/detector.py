@@ -172,14 +172,14 @@ class SpeechDetector:
         speech = tuple(_span(start, end, last_ms) for start, end in stretch.speech if start * FRAME_MS < last_ms)
         samples = self._tape.read(span.start_ms * SAMPLES_PER_MS, span.duration_ms * SAMPLES_PER_MS)
         samples.flags.writeable = False
-        return Segment(self._role, span, samples, speech, _level_db(samples, speech, span.start_ms))
+        return Segment(self._role, span, samples, speech, level_db(samples, speech, span.start_ms))
 
 
 def _span(start: int, end: int, last_ms: int) -> Span:
     return Span(min(start * FRAME_MS, last_ms), min(end * FRAME_MS, last_ms))
 
 
-def _level_db(samples: NDArray[np.int16], speech: tuple[Span, ...], start_ms: int) -> float:
+def level_db(samples: NDArray[np.int16], speech: tuple[Span, ...], start_ms: int) -> float:
     """Mean level of the voiced spans in dB relative to full scale."""
     places = [slice((s.start_ms - start_ms) * SAMPLES_PER_MS, (s.end_ms - start_ms) * SAMPLES_PER_MS) for s in speech]
     voiced = np.concatenate([samples[place] for place in places]).astype(np.float64) / 32_768

@@ -19,7 +19,7 @@ class Segment:
 
     span      call time, exactly what `samples` covers; segments of one role never overlap
     samples   int16, 16 kHz, shape (16 * span.duration_ms,), read-only; begins up to 300 ms before the first voiced
-              sample and ends up to 300 ms after the last one
+              sample and ends up to 300 ms after the last one; zero where the other leg leaked beside own speech
     speech    voiced sub-spans inside `span`, in order, unmerged; never empty
     level_db  mean level of the voiced sub-spans in dB relative to full scale
     gated     the other leg's audio leaked into this one (cross-talk): neither decode it nor count it as activity
