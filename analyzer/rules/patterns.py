@@ -48,6 +48,8 @@ _ELLIPSIS = (0, 6)
 _MOST = 100  # longest open stretch; RE2 refuses repetition above 1000 and nested ones grow with it
 
 _MOST_SPELLINGS = 64
+_MOST_KEYS = 48  # of one pattern
+_LONG_KEY = 4  # a longer key finds no fewer candidates worth running
 _SHORTEST_SOUND_KEY = 2  # syllables; there are only some 400 different ones
 _SHORT = 2  # characters of a phrase inside which nothing is skipped
 _SHORTEST_STEM = 4  # a final particle is optional in phrases that have so many characters before it
@@ -493,36 +495,32 @@ def _node_length(node: Node) -> int:
 
 
 def _keys(nodes: Sequence) -> tuple[str, ...] | None:
-    candidates: list[tuple[str, ...]] = [(run,) for run in _literal_runs(nodes)]
-    candidates += [keys for keys in map(_node_keys, nodes) if keys]
-    return max(candidates, key=lambda keys: (min(map(len, keys)), -len(keys)), default=None)
+    candidates = [*_run_keys(nodes), *(keys for keys in map(_node_keys, nodes) if keys)]
+    return max(candidates, key=lambda keys: (min(_LONG_KEY, *map(len, keys)), -len(keys)), default=None)
 
 
-def _literal_runs(nodes: Sequence) -> Iterator[str]:
-    """Stretches of neighbouring literals. Hesitation is left out of both sides, a break is invisible."""
-    run = ""
-    for node in nodes:
-        match node:
-            case Literal(character):
-                run += "" if character in HESITATION else character
-            case Anchor():
-                continue
-            case _:
-                if run:
-                    yield run
-                run = ""
-    if run:
-        yield run
+def _run_keys(nodes: Sequence) -> Iterator[tuple[str, ...]]:
+    """All strings that a stretch of neighbouring elements spells, for every stretch that spells few enough.
+
+    Hesitation is left out of both sides, a break is invisible.
+    """
+    spoken = [node for node in nodes if not isinstance(node, Anchor)]
+    for first in range(len(spoken)):
+        keys = [""]
+        for node in spoken[first:]:
+            spelled = [] if isinstance(node, Optional) or _node_is_open(node) else _node_spellings(node)
+            if not spelled or len(keys) * len(spelled) > _MOST_KEYS:
+                break
+            keys = [head + tail for head in keys for tail in spelled]
+            if all(keys):
+                yield tuple(dict.fromkeys(keys))
 
 
 def _node_keys(node: Node) -> tuple[str, ...] | None:
-    match node:
-        case Class(characters, False) if not HESITATION.intersection(characters):
-            return tuple(characters)
-        case Choice(branches):
-            keys = [_keys(branch) for branch in branches]
-            if all(keys):
-                return tuple(key for branch_keys in keys for key in branch_keys or ())
+    if isinstance(node, Choice):
+        keys = [_keys(branch) for branch in node.branches]
+        if all(keys):
+            return tuple(key for branch_keys in keys for key in branch_keys or ())
     return None
 
 
@@ -540,9 +538,10 @@ def _node_spellings(node: Node) -> list[str]:
         case Literal(character):
             return ["" if character in HESITATION else character]
         case Class(characters, _):
-            return list(characters)
+            return ["" if character in HESITATION else character for character in characters]
         case Choice(branches):
-            return [spelling for branch in branches for spelling in _spellings(branch)]
+            spelled = [_spellings(branch) for branch in branches]
+            return [spelling for branch in spelled for spelling in branch] if all(spelled) else []
         case Optional(inside):
             return ["", *_node_spellings(inside)]
     return [""]

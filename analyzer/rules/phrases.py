@@ -19,6 +19,7 @@ from analyzer.types import Match, Severity, Span
 _SOUND_FROM = 4  # characters; fewer collide with innocent words (false hits per 10,000 characters: 4 -> 0.1, 3 -> 1.7)
 _SOUND_AT_LEAST = 3
 _FUZZY_FROM = 5  # near sounds collide more often than same sounds: one character longer
+_OPEN_FROM = 6  # so many around what the pattern leaves open
 _MISHEARD_SHARE = 3  # at most every third character may be another than the phrase is written with
 _TRUST = {Hearing.TONELESS: 0.9, Hearing.FUZZY: 0.8}
 _SHORT_HOMOPHONE_TRUST = 0.5
@@ -238,7 +239,7 @@ class PhraseSet:
             start, end = said.from_marked(*span)
             written = _written(said.marked, span, open_spans)
             misheard = sum(character not in phrase.pattern.alphabet for character in written)
-            least = max(phrase.heard_from, _FUZZY_FROM if hearing is Hearing.FUZZY else 0)
+            least = max(phrase.heard_from, _FUZZY_FROM * (hearing is Hearing.FUZZY), _OPEN_FROM * bool(open_spans))
             if len(written) < least or not 0 < misheard <= max(1, len(written) // _MISHEARD_SHARE):
                 continue
             # what was misheard lies inside; a hit that starts or ends within a known word only sounds alike by chance
