@@ -118,31 +118,31 @@ class _MentionWatch(Watch):
         owed = list(self._owed())
         if not owed:
             return Judgement(Truth.NOT_APPLICABLE)
-        if any(self._says(said) for turns in owed for turn in turns for said in turn.said):
+        if any(self._says(said) for _, due in owed for turn in due for said in turn.said):
             return Judgement(Truth.MET)
-        spans = [Span(turns[0].span.start_ms, turns[-1].span.end_ms) for turns in owed]
-        speaker = self.check.speaker
-        if self.call.truncated or any(
-            may_be_missed(self.call, span, speaker, self.check.min_confidence) for span in spans
-        ):
+        check, call = self.check, self.call
+        if call.truncated or any(may_be_missed(call, span, check.speaker, check.min_confidence) for span, _ in owed):
             return Judgement(Truth.UNSURE)
-        return Judgement(Truth.VIOLATED, (absence(self.check.wording, spans[0], owed[0], speaker),))
+        span, due = owed[0]
+        return Judgement(Truth.VIOLATED, (absence(check.wording, span, due, check.speaker),))
 
-    def _owed(self) -> Iterator[list[Turn]]:
-        """Where it was due: per mention of the matter, the speaker's turns that count."""
+    def _owed(self) -> Iterator[tuple[Span, list[Turn]]]:
+        """Where it was due: per mention of the matter the stretch from it on, and the speaker's turns that count."""
         turns, check = turns_of(self.call), self.check
         if not check.about:
-            own = [turn for turn in turns if turn.role is check.speaker]
-            inside = [turn for turn in own if any(check.window.may_hold(said, self.call) for said in turn.said)]
-            if inside:
-                yield inside
+            own = [turn for turn in turns if turn.role is check.speaker and self._is_inside(turn)]
+            if own:
+                yield Span(own[0].span.start_ms, own[-1].span.end_ms), own
             return
         for index, turn in enumerate(turns):
-            if any(check.about.any(said) and check.window.may_hold(said, self.call) for said in turn.said):
+            if self._is_inside(turn) and any(check.about.any(said) for said in turn.said):
                 own = [turn] if turn.role is check.speaker else []
                 due = [*own, *following(turns, index, check.speaker, check.within_turns)]
                 if due:
-                    yield due
+                    yield Span(turn.span.start_ms, max(turn.span.end_ms, due[-1].span.end_ms)), due
+
+    def _is_inside(self, turn: Turn) -> bool:
+        return any(self.check.window.may_hold(said, self.call) for said in turn.said)
 
     def _says(self, said: Said) -> bool:
         return bool(self.check.detector.values(said.stripped)) and said.mean_confidence >= self.check.min_confidence
