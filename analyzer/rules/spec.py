@@ -216,7 +216,9 @@ class ConditionSpec(Spec):
             if len(said) < len(members):
                 builder.fault((*place, name), "'in_order' takes 'said' conditions only")
             return InOrder(said)
-        return {"all": Every, "any": Some, "none": Neither}[name](members)
+        if name == "all":
+            return Every(members)
+        return Some(members) if name == "any" else Neither(members)
 
 
 class CueSpec(SaidSpec):
