@@ -134,6 +134,24 @@ def test_sound_respects_anchors_and_other_phrases_found_by_spelling() -> None:
     assert match_of("嗯，不贵我管啊。", "^不归我管$") == (Match.HOMOPHONE, 0.9)
 
 
+def test_near_sounds_count_where_the_list_asks_for_them() -> None:
+    assert match_of("这不归我们关的", "不归我们管的", sound="fuzzy") == (Match.HOMOPHONE, 0.9)
+    assert match_of("里自己不会看吗", "你自己不会看吗") is None
+    assert match_of("里自己不会看吗", "你自己不会看吗", sound="fuzzy") == (Match.HOMOPHONE, 0.8)
+    with pytest.raises(RuleFaults, match="too short"):
+        read_phrase({"phrase": "不归我", "sound": "fuzzy"}, {})
+
+
+def test_alternatives_and_open_stretches_are_heard_too() -> None:
+    assert match_of("这不贵我们关", "不(归|由)(我|我们|我们这边)管") is None  # two of five: too much misheard
+    assert match_of("这不归我们关", "不(归|由)(我|我们|我们这边)管") == (Match.HOMOPHONE, 0.9)
+    assert match_of("您头诉到哪里都没有用", "投诉…{0-4}都没有用") == (Match.HOMOPHONE, 0.9)
+
+
+def test_a_hit_by_sound_does_not_cut_a_word() -> None:
+    assert match_of("请您稍微大声一点", "喂大声一点") is None
+
+
 def test_short_literals_must_stand_on_word_edges_unless_the_list_says_otherwise() -> None:
     assert match_of("我要申请", "请") is None
     assert match_of("请您稍等", "请") == (Match.EXACT, 1.0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from analyzer.normalize import fold_source
@@ -145,13 +145,13 @@ class Pattern:
             yield found.span(1)
 
     def hear_all(self, sounded: str, hearing: Hearing) -> Iterator[tuple[tuple[int, int], tuple[tuple[int, int], ...]]]:
-        """Like ``search_all`` over marked text in syllables: spans of the matches, each with those of its open parts."""
+        """Like ``search_all`` over marked text in syllables; with each match the spans of its open parts."""
         expression = self._sounding_expressions(hearing)
         for found in expression.finditer(sounded) if expression else ():
             yield found.span(1), tuple(found.span(group) for group in range(2, expression.groups + 1))
 
     def sound_keys(self, hearing: Hearing) -> tuple[str, ...]:
-        """``keys`` in syllables; none where they are too short to be worth looking for or the pattern cannot be heard."""
+        """``keys`` in syllables; none where they are too short to help or the pattern cannot be heard."""
         keys = self.keys or ("",)
         if min(map(len, keys)) < _SHORTEST_SOUND_KEY or not _is_sounded(self.nodes):
             return ()
@@ -177,7 +177,7 @@ class Pattern:
         gap = "" if _is_short(_outer_anchors(self.nodes)[1]) else _GAP
         return _compile(_framed(self.nodes, gap, _GAP))
 
-    @lru_cache(maxsize=None)  # noqa: B019 - patterns live as long as their pack
+    @cache  # noqa: B019 - patterns live as long as their pack
     def _sounding_expressions(self, hearing: Hearing) -> Any:
         if not _is_sounded(self.nodes):
             return None
@@ -362,7 +362,8 @@ def _regex(nodes: Sequence, gap: str) -> str:
     after_mandatory = after_open = False
     for node in nodes:
         is_open = isinstance(node, Open)
-        between = gap.replace(SENTENCE_BREAK, "") if is_open or after_open else gap  # an open stretch stays in its sentence
+        # an open stretch stays in its sentence
+        between = gap.replace(SENTENCE_BREAK, "") if is_open or after_open else gap
         if isinstance(node, Optional):
             inside = _node_regex(node.node, gap)
             parts.append(f"(?:{between}{inside})?" if after_mandatory else f"(?:{inside}{between})?")
