@@ -3,7 +3,8 @@
 Three sources, mixed by ``sentences()``:
 
 * ``text/*.txt``: templates with alternatives ``(甲|乙|)`` and slots ``{姓氏}``, written for this project;
-* every phrase of ``lexicons/words/*.tsv`` and the say-lines of ``text/phrases.txt``, alone and strung together;
+* sentences written for other parts of the project: the ordinary agent turns of ``bench/data/rules`` and the labelled
+  sentences of ``wording/``;
 * free text: words of jieba's dictionary drawn by frequency, so that no sentence can be learnt by heart.
 
 Sentences of ``samples/*/script.yaml`` and ``bench/data/asr/*`` are never emitted.
@@ -27,6 +28,7 @@ ROOT = HERE.parent.parent
 PUNCTUATION = "，。？"
 _GROUP = re.compile(r"\(([^()]*)\)")
 _SLOT = re.compile(r"\{([^{}]+)\}")
+_UNSPOKEN = re.compile(r"[0-9A-Za-z(|){}]")
 _SENTENCE_END = re.compile(r"[。？！!?；;\n]")
 
 SURNAMES = (
@@ -173,6 +175,14 @@ def templates() -> list[str]:
     return found
 
 
+def written() -> list[str]:
+    """Sentences of other parts of the project, less those with digits or letters, which nobody says as written."""
+    lines = list(_lines(ROOT / "bench" / "data" / "rules" / "ordinary_turns.txt"))
+    for path in sorted((HERE / "wording").glob("agents_*.tsv")):
+        lines += [line.split("\t")[0] for line in _lines(path)]
+    return [line for line in lines if not _UNSPOKEN.search(line)]
+
+
 def held_out() -> set[str]:
     """Sentences (Han only) that no training text may contain literally: samples and ASR test sets."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "samples").glob("*/script.yaml"))]
@@ -227,12 +237,12 @@ def alphabet(size: int = 2800) -> list[str]:
 
 
 class Composer:
-    """Endless training sentences from a seed."""
+    """Endless training sentences from a seed; `with_written`: those of other parts of the project among them."""
 
-    def __init__(self, seed: int, characters: set[str]) -> None:
+    def __init__(self, seed: int, characters: set[str], with_written: bool = True) -> None:
         self._draw = random.Random(seed)
         self._characters = characters
-        self._templates = templates()
+        self._templates = templates() + (written() if with_written else [])
         self._words = Words(characters)
         self._held_out = held_out()
 
