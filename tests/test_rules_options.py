@@ -69,6 +69,27 @@ def test_a_rule_may_look_at_another_speaker(speaker: str, role: str, expected: s
     assert outcome(line("01", role=role), {**FORBID, "speaker": speaker}) == expected
 
 
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        ("00:03.0-00:04.0 坐席: 我问谁啊。", ["你问我我问谁"]),
+        ("00:02.3-00:02.5 客户: 什么？\n00:03.0-00:04.0 坐席: 我问谁啊。", []),  # the other took the turn
+        ("00:04.1-00:05.0 坐席: 我问谁啊。", []),  # too long a break
+        ("00:03.0-00:04.0 客户: 我问谁啊。", []),
+    ],
+)
+def test_a_phrase_may_span_two_utterances_of_one_speaker(second: str, expected: list[str]) -> None:
+    rule = judged(f"00:01.0-00:02.0 坐席: 你问我\n{second}", {"kind": "forbid", "any_of": ["你问我我问谁"]})
+    assert [finding["quote"] for finding in rule["findings"]] == expected
+    assert [span["turn"] for finding in rule["findings"] for span in finding["spans"]] == [0, 1] * len(expected)
+
+
+def test_what_one_utterance_holds_alone_is_found_once() -> None:
+    fields = {"kind": "forbid", "any_of": ["不归我管", "我管"]}
+    rule = judged("00:01.0-00:02.0 坐席: 这不归\n00:03.0-00:04.0 坐席: 我管。", fields)
+    assert [finding["quote"] for finding in rule["findings"]] == ["我管"]
+
+
 def test_a_rule_of_one_direction_does_not_apply_to_the_other_and_is_unsure_of_an_unknown_one() -> None:
     fields = {**FORBID, "directions": ["outbound"]}
     outcomes = [outcome(line("01"), fields, direction=direction) for direction in Direction]

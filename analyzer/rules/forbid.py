@@ -20,6 +20,7 @@ from analyzer.rules.truth import Truth
 from analyzer.types import Role
 
 _FAINT = 0.5  # speech recognised with less confidence may have held anything
+LONGEST_BREAK_MS = 2000  # between two utterances that one phrase may span; more and the speaker has begun anew
 _QUOTES = {"“": "”", "「": "」", "『": "』", "‘": "’", '"': '"', "《": "》"}
 
 
@@ -150,14 +151,39 @@ class _ForbidWatch(Watch):
         self.check, self.call = check, call
         self.final: list[Hit] = []
         self.open: list[Hit] = []  # may be excused by the speaker's next utterance
+        self.before: Said | None = None  # the utterance just heard, if a phrase may go on in the next
 
     def hear(self, said: Said) -> None:
         if not may_be_by(said, self.check.speaker):
+            self.before = self.before if said.back_channel else None
             return
         self._settle_open(said)
-        for hit in self.check.hits_in(said):
+        hits = [*self.check.hits_in(said), *self._across(said)]
+        self.before = said
+        for hit in hits:
             waits = self.check.next_within_ms(hit) is not None
             (self.open if waits else self.final).append(hit)
+
+    def _across(self, said: Said) -> list[Hit]:
+        """Phrases that begin in the utterance before and end in this one, apart from what either holds by itself."""
+        before = self.before
+        if before is None or before.role is not said.role:
+            return []
+        if said.span.start_ms - before.span.end_ms > LONGEST_BREAK_MS:
+            return []
+        joined = Said(said.role, (*before.stretches, *said.stretches), said.turn_of_talk)
+        seam = len(before.text)
+        if joined.text != before.text + said.text:
+            return []
+        alone = [(hit.start, hit.end) for hit in self.check.phrases.find(before)]
+        alone += [(hit.start + seam, hit.end + seam) for hit in self.check.phrases.find(said)]
+        return [
+            hit
+            for hit in self.check.hits_in(joined)
+            if hit.start < seam < hit.end
+            and not hit.phrase.pattern.is_open
+            and not any(hit.start < end and start < hit.end for start, end in alone)
+        ]
 
     def _settle_open(self, following: Said) -> None:
         own = [hit for hit in self.open if hit.said.role is following.role]
