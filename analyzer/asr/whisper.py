@@ -57,7 +57,7 @@ class WhisperRecogniser:
     device        auto | cpu | cuda
     compute_type  CTranslate2's name; default int8 on a CPU, float16 on a GPU
     workers       batches decoded at once; threads: cores per batch. Default: all cores, at most four batches at once
-    beam_size     1 is greedy
+    beam_size     1 is greedy; default: the one this very model was calibrated with, else 1
     prompt        fixed text before every window; default: the manifest's for this model
     window        "auto": exact if a calibration of this very model says so, else safe; "safe"; or the ms of silence
                   after each segment, for measuring
@@ -72,7 +72,7 @@ class WhisperRecogniser:
         compute_type: str | None = None,
         workers: int | None = None,
         threads: int | None = None,
-        beam_size: int = 1,
+        beam_size: int | None = None,
         batch_size: int = 8,
         prompt: str | None = None,
         window: str | int = "auto",
@@ -87,8 +87,9 @@ class WhisperRecogniser:
             batch_size=batch_size,
             prompt=self._prompt,
         )
-        self._beam_size = beam_size
-        self._tail_ms = read_calibration(folder).tail_ms if window == "auto" else _tail(window)
+        calibration = read_calibration(folder)
+        self._beam_size = calibration.beam_size if beam_size is None else beam_size
+        self._tail_ms = calibration.tail_ms if window == "auto" else _tail(window)
         self._simplify = _simplifier()
 
     def with_window(self, window: str | int) -> WhisperRecogniser:
