@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,17 +108,24 @@ def _folder(name_or_path: str | Path) -> Path:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass
 class YamlFile:
-    """A YAML file with the lines of its keys."""
+    """A YAML file with the lines of its keys. Those are read when first asked for: a reader that keeps lines is some
+    twenty times slower, and only a fault needs one."""
 
     path: str
     fields: dict[str, Any]
-    tree: Any
+    text: str = field(default="", repr=False)
+
+    @cached_property
+    def _tree(self) -> Any:
+        from ruamel.yaml import YAML  # noqa: PLC0415
+
+        return YAML(typ="rt").load(self.text)
 
     def line(self, place: Iterable[str | int]) -> int:
         """Line (from 1) of the deepest part of ``place`` that the file has."""
-        node, line = self.tree, 1
+        node, line = self._tree, 1
         for part in place:
             try:
                 line = (node.lc.item(part) if isinstance(part, int) else node.lc.key(part))[0] + 1
@@ -174,22 +182,22 @@ class _Loader:
 
     def _yaml(self, path: Path) -> YamlFile:
         """A file's fields; faults of the notation itself are noted and leave it empty."""
-        from ruamel.yaml import YAML  # noqa: PLC0415
         from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
 
         name = self._path(path)
         try:
-            tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            fields = _read_yaml(text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self.faults.append(f"{name}:{mark.line + 1 if mark else 1}: {error.problem or 'not YAML'}")
         except (YAMLError, UnicodeDecodeError) as error:
             self.faults.append(f"{name}:1: not YAML in UTF-8 ({type(error).__name__})")
         else:
-            if isinstance(tree, dict):
-                return YamlFile(name, _plain(tree), tree)
+            if isinstance(fields, dict):
+                return YamlFile(name, _with_text_keys(fields), text)
             self.faults.append(f"{name}:1: expected keys and values")
-        return YamlFile(name, {}, {})
+        return YamlFile(name, {})
 
     def _head(self) -> YamlFile:
         file = self._yaml(self.folder / "pack.yaml")
@@ -309,7 +317,7 @@ class _Loader:
             known = [p.stem for p in sorted((self.folder / "profiles").glob("*.yaml"))]
             guess = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
             self.faults.append(f"{self._path(self.folder / 'profiles')}: no profile {name!r}{guess}")
-            return YamlFile(self._path(path), {}, {}), ProfileSpec(name=name)
+            return YamlFile(self._path(path), {}), ProfileSpec(name=name)
         file = self._yaml(path)
         try:
             spec = ProfileSpec.model_validate(file.fields)
@@ -393,16 +401,30 @@ def _reachable(start: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:
     return reached
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's containers and scalars as plain ones."""
+def _read_yaml(text: str) -> Any:
+    """YAML 1.2 as plain values. libyaml is quick but refuses some unquoted texts that YAML 1.2 allows, such as ``…)?``
+    in a list; the reader that knows all of it, and names faults by line, has the last word."""
+    from ruamel.yaml import YAML  # noqa: PLC0415
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+
+    try:
+        return _quick_yaml().load(text)
+    except YAMLError:
+        return YAML(typ="safe", pure=True).load(text)
+
+
+@lru_cache(maxsize=1)
+def _quick_yaml() -> Any:
+    from ruamel.yaml import YAML  # noqa: PLC0415
+
+    return YAML(typ="safe")
+
+
+def _with_text_keys(node: Any) -> Any:
+    """Keys that YAML reads as numbers (``4: …``) are names here."""
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
+        return {str(key): _with_text_keys(value) for key, value in node.items()}
+    return [_with_text_keys(value) for value in node] if isinstance(node, list) else node
 
 
 def digest(folder: Path) -> str:
