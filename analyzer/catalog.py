@@ -31,7 +31,7 @@ from analyzer.rules import (
 )
 from analyzer.rules.pack import DEFAULT_POINTS, PASS_MARK
 from analyzer.rules.patterns import PatternError, Sequence, parse
-from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, read_phrase
+from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, Vocabulary, phrase_sets, read_phrase
 from analyzer.types import Severity
 
 STANDARD = "standard"
@@ -159,6 +159,7 @@ class _Loader:
             profile=_profile_of(profile_name, spec, rules),
             back_channel=PhraseSet(self._phrases(head, "back_channel", words)),
         )
+        Vocabulary.shared_by(phrase_sets([[(r.check, r.not_applicable_when) for r in rules], pack.back_channel]))
         return PackFiles(
             folder=self.folder,
             pack=pack,

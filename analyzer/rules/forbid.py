@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from analyzer.rules.checks import Check, Watch
 from analyzer.rules.faults import Place, did_you_mean
 from analyzer.rules.findings import Finding, Judgement, Wording
 from analyzer.rules.patterns import SENTENCE_BREAK, Pattern
-from analyzer.rules.phrases import Hit, Phrase, PhraseSet, keep_longest
+from analyzer.rules.phrases import Hit, Phrase, PhraseSet, keep_longest, may_match
 from analyzer.rules.said import Said
 from analyzer.rules.spec import Builder, RuleSpec, Spec, Texts, role_of
 from analyzer.rules.truth import Truth
@@ -59,22 +59,32 @@ class Exemption:
         return bool(sides) and (all(sides) if self.need_both else any(sides))
 
     def _stands_before(self, hit: Hit) -> bool:
+        before = _possible(self.before, hit)
+        if not before:
+            return False
         text = hit.said.marked[: hit.said.marked_from(hit.start, hit.end)[0]]
-        if any(pattern.ends(text) for pattern in self.before_not):
+        if any(pattern.ends(text) for pattern in _possible(self.before_not, hit)):
             return False
         if not self.reach:
-            return any(pattern.ends(text) for pattern in self.before)
+            return any(pattern.ends(text) for pattern in before)
         near = _tail(text, self.reach)
-        return any(pattern.search(near) for pattern in self.before)
+        return any(pattern.search(near) for pattern in before)
 
     def _stands_after(self, hit: Hit) -> bool:
+        after = _possible(self.after, hit)
+        if not after:
+            return False
         text = hit.said.marked[hit.said.marked_from(hit.start, hit.end)[1] :]
-        if any(pattern.starts(text) for pattern in self.after_not):
+        if any(pattern.starts(text) for pattern in _possible(self.after_not, hit)):
             return False
         if not self.reach:
-            return any(pattern.starts(text) for pattern in self.after)
+            return any(pattern.starts(text) for pattern in after)
         near = _head(text, self.reach)
-        return any(pattern.search(near) for pattern in self.after)
+        return any(pattern.search(near) for pattern in after)
+
+
+def _possible(patterns: Iterable[Pattern], hit: Hit) -> list[Pattern]:
+    return [pattern for pattern in patterns if may_match(pattern, hit.said)]
 
 
 def _tail(text: str, reach: int) -> str:

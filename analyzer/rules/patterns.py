@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from string import ascii_lowercase
 from typing import Any
 
 from analyzer.normalize import fold_source
@@ -31,18 +32,19 @@ PARTICLES = "啊呀呢吧嘛啦哦了"
 NOT_SOUNDED = HESITATION | frozenset(PARTICLES)  # stay characters when text becomes syllables, so that they are skipped
 
 _HESITATION_CLASS = "".join(sorted(HESITATION))
-_GAP_CLASS = f"[\ue000\ue001\ue004{_HESITATION_CLASS}]{{0,6}}"
+_GAP_CLASS = f"[\ue000\ue001\ue004{_HESITATION_CLASS}]*"
 _GAP = f"{_GAP_CLASS}(?:(?:{'|'.join(FILLERS)}){_GAP_CLASS})?"
 _ANYTHING = "(?:[\ue000\ue001]{0,2}[^\ue000-\ue004]){"
 _IN_SENTENCE = "(?:[\ue000\ue001]{{0,2}}[^\ue000-\ue004]){{{low},{high}}}"
 _IN_CLAUSE_HAN = r"\p{{Han}}{{{low},{high}}}"
 _LATIN = "[a-z]{{{low},{high}}}"
-_NUMBER = "(?:[\ue000\ue001]{{0,2}}[0-9零〇一二三四五六七八九十百千万亿两幺点]){{{low},{high}}}"
-_BUILT_IN_SLOTS = {
-    "任意": (_IN_SENTENCE, 1, 8),
-    "汉字": (_IN_CLAUSE_HAN, 1, 8),
-    "数字": (_NUMBER, 1, 20),
-    "字母": (_LATIN, 1, 20),
+_DIGITS = "0123456789零〇一二三四五六七八九十百千万亿两幺点"
+_NUMBER = "(?:[\ue000\ue001]{{0,2}}[" + _DIGITS + "]){{{low},{high}}}"
+_BUILT_IN_SLOTS: Mapping[str, tuple[str, int, int, tuple[str, ...] | None]] = {
+    "任意": (_IN_SENTENCE, 1, 8, None),
+    "汉字": (_IN_CLAUSE_HAN, 1, 8, None),
+    "数字": (_NUMBER, 1, 20, tuple(_DIGITS)),
+    "字母": (_LATIN, 1, 20, tuple(ascii_lowercase)),
 }
 _ELLIPSIS = (0, 6)
 _MOST = 100  # longest open stretch; RE2 refuses repetition above 1000 and nested ones grow with it
@@ -74,9 +76,10 @@ class Class:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A slot or ``…``: ``expression`` is RE2 source."""
+    """A slot or ``…``: ``expression`` is RE2 source; ``keys`` as those of a pattern."""
 
     expression: str
+    keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,11 @@ class Pattern:
     def length(self) -> int:
         """Fewest characters a match has."""
         return _length(self.nodes)
+
+    @cached_property
+    def longest(self) -> int:
+        """Most characters it spells out; what stays open is not counted."""
+        return _longest(self.nodes)
 
     def search_all(self, marked: str) -> Iterator[tuple[int, int]]:
         """Spans of all matches in marked text, leftmost-longest, apart from each other, outer anchors left out."""
@@ -205,6 +213,7 @@ def _framed(nodes: Sequence, gap: str, gap_at_anchors: str) -> str:
     return f"{before}({_regex(core, gap)}){after}"
 
 
+@lru_cache(maxsize=16384)
 def _compile(expression: str) -> Any:
     import re2  # noqa: PLC0415
 
@@ -310,14 +319,14 @@ class _Reader:
     def _slot(self, inside: str) -> Node:
         name, _, bounds = inside.partition(":")
         if name in _BUILT_IN_SLOTS:
-            expression, low, high = _BUILT_IN_SLOTS[name]
+            expression, low, high, keys = _BUILT_IN_SLOTS[name]
             low, high = self._bounds(bounds, (low, high))
-            return Open(expression.format(low=low, high=high))
+            return Open(expression.format(low=low, high=high), keys if low else None)
         if name not in self.slots:
             from analyzer.rules.faults import did_you_mean  # noqa: PLC0415
 
             raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*_BUILT_IN_SLOTS, *self.slots])}")
-        return Open(_regex(self.slots[name], _GAP))
+        return Open(_regex(self.slots[name], _GAP), _keys(self.slots[name]))
 
     def _bounds(self, text: str, default: tuple[int, int]) -> tuple[int, int]:
         if not text:
@@ -495,6 +504,21 @@ def _node_length(node: Node) -> int:
     return 0
 
 
+def _longest(nodes: Sequence) -> int:
+    return sum(map(_node_longest, nodes))
+
+
+def _node_longest(node: Node) -> int:
+    match node:
+        case Literal() | Class():
+            return 1
+        case Choice(branches):
+            return max(map(_longest, branches))
+        case Optional(inside):
+            return _node_longest(inside)
+    return 0
+
+
 def _keys(nodes: Sequence) -> tuple[str, ...] | None:
     candidates = [*_run_keys(nodes), *(keys for keys in map(_node_keys, nodes) if keys)]
     return max(candidates, key=lambda keys: (min(_LONG_KEY, *map(len, keys)), -len(keys)), default=None)
@@ -518,6 +542,8 @@ def _run_keys(nodes: Sequence) -> Iterator[tuple[str, ...]]:
 
 
 def _node_keys(node: Node) -> tuple[str, ...] | None:
+    if isinstance(node, Open):
+        return node.keys
     if isinstance(node, Choice):
         keys = [_keys(branch) for branch in node.branches]
         if all(keys):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import TypeVar
@@ -153,6 +154,7 @@ class PhraseSet:
     def __init__(self, phrases: Iterable[Phrase], allow: Iterable[Pattern] = ()) -> None:
         self.phrases = tuple(phrases)
         self.allow = tuple(allow)
+        self._vocabulary: Vocabulary | None = None
 
     def __bool__(self) -> bool:
         return bool(self.phrases)
@@ -163,79 +165,42 @@ class PhraseSet:
             said.found[self] = self._find(said)
         return list(said.found[self])
 
-    def _find(self, said: Said) -> list[Hit]:
-        if not self.phrases or not said.text:
-            return []
-        spelled = [hit for order in self._candidates(said) for hit in self._spelled(order, said)]
-        heard = (hit for hit in self._heard(said) if not any(hit.overlaps(other) for other in spelled))
-        hits = [hit for hit in (*spelled, *heard) if not self._allowed(hit)]
-        return sorted(hits, key=lambda hit: (hit.start, hit.end, hit.order))
-
     def any(self, said: Said) -> bool:
         return bool(self.find(said))
 
-    # --- by spelling ---
+    def join(self, vocabulary: Vocabulary) -> None:
+        """Have the phrases looked for together with those of other sets from now on."""
+        self._vocabulary = vocabulary
 
-    @cached_property
-    def _keyed(self) -> tuple[ahocorasick_rs.AhoCorasick | None, tuple[tuple[int, ...], ...], tuple[int, ...]]:
-        """Automaton over the keys, the phrases of each key, and the phrases that have none."""
-        by_key: dict[str, list[int]] = {}
-        keyless = []
-        for order, phrase in enumerate(self.phrases):
-            if phrase.pattern.keys is None:
-                keyless.append(order)
-            for key in phrase.pattern.keys or ():
-                by_key.setdefault(key, []).append(order)
-        automaton = ahocorasick_rs.AhoCorasick(list(by_key)) if by_key else None
-        return automaton, tuple(map(tuple, by_key.values())), tuple(keyless)
-
-    def _candidates(self, said: Said) -> list[int]:
-        automaton, phrases_of, keyless = self._keyed
-        orders = set(keyless)
-        if automaton is not None:
-            for text in (said.stripped, said.without_fillers):
-                for key, _, _ in automaton.find_matches_as_indexes(text, overlapping=True) if text else ():
-                    orders.update(phrases_of[key])
-        return sorted(orders)
+    def _find(self, said: Said) -> list[Hit]:
+        if not self.phrases or not said.text:
+            return []
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary([self])
+        candidates = self._vocabulary.candidates(self, said)
+        if candidates is None:
+            return []
+        spelled = [hit for order in sorted(candidates.spelled) for hit in self._spelled(order, said)]
+        heard = (hit for hit in self._heard(candidates, said) if not any(hit.overlaps(other) for other in spelled))
+        hits = [hit for hit in (*spelled, *heard) if not self._allowed(hit)]
+        return sorted(hits, key=lambda hit: (hit.start, hit.end, hit.order))
 
     def _spelled(self, order: int, said: Said) -> Iterator[Hit]:
         phrase = self.phrases[order]
-        for marked_start, marked_end in phrase.pattern.search_all(said.marked):
-            start, end = said.from_marked(marked_start, marked_end)
+        for start, end in ranges(phrase.pattern, said):
             if start < end and _on_edges(phrase.boundary, said, start, end):
                 exact = phrase.pattern.spells(said.text[start:end])
                 match = Match.EXACT if exact else Match.VARIANT
                 yield Hit(phrase, said, start, end, match, said.confidence(start, end), order)
 
-    # --- by sound ---
-
-    @cached_property
-    def _sounding(self) -> dict[Hearing, tuple[ahocorasick_rs.AhoCorasick, tuple[tuple[int, ...], ...]]]:
-        """Per level of hearing: automaton over the keys in syllables, and the phrases of each key."""
-        indexes = {}
+    def _heard(self, candidates: Candidates, said: Said) -> Iterator[Hit]:
         for hearing in Hearing:
-            by_key: dict[str, list[int]] = {}
-            for order, phrase in enumerate(self.phrases):
-                for key in phrase.pattern.sound_keys(hearing) if hearing in phrase.hearing else ():
-                    by_key.setdefault(key, []).append(order)
-            if by_key:
-                indexes[hearing] = ahocorasick_rs.AhoCorasick(list(by_key)), tuple(map(tuple, by_key.values()))
-        return indexes
+            for order in sorted(candidates.heard.get(hearing, ())):
+                yield from self._heard_as(order, said, hearing)
 
-    def _heard(self, said: Said) -> Iterator[Hit]:
-        for hearing, (automaton, phrases_of) in self._sounding.items():
-            orders: set[int] = set()
-            for text in (said.stripped, said.without_fillers):
-                sounded = in_syllables(text or "", hearing, NOT_SOUNDED)
-                for key, _, _ in automaton.find_matches_as_indexes(sounded, overlapping=True) if text else ():
-                    orders.update(phrases_of[key])
-            sounded = in_syllables(said.marked, hearing, NOT_SOUNDED) if orders else ""
-            for order in sorted(orders):
-                yield from self._heard_as(order, said, sounded, hearing)
-
-    def _heard_as(self, order: int, said: Said, sounded: str, hearing: Hearing) -> Iterator[Hit]:
+    def _heard_as(self, order: int, said: Said, hearing: Hearing) -> Iterator[Hit]:
         phrase = self.phrases[order]
-        for span, open_spans in phrase.pattern.hear_all(sounded, hearing):
+        for span, open_spans in phrase.pattern.hear_all(said.sounded(hearing), hearing):
             start, end = said.from_marked(*span)
             written = _written(said.marked, span, open_spans)
             misheard = sum(character not in phrase.pattern.alphabet for character in written)
@@ -251,10 +216,145 @@ class PhraseSet:
 
     def _allowed(self, hit: Hit) -> bool:
         return any(
-            hit.said.from_marked(*span)[0] <= hit.start and hit.end <= hit.said.from_marked(*span)[1]
+            start <= hit.start and hit.end <= end
             for pattern in (*hit.phrase.allow, *self.allow)
-            for span in pattern.search_all(hit.said.marked)
+            if may_match(pattern, hit.said)
+            for start, end in ranges(pattern, hit.said)
         )
+
+
+def ranges(pattern: Pattern, said: Said) -> list[tuple[int, int]]:
+    """Where a pattern is found in ``said.text``, outer anchors left out. Looked for once."""
+    if pattern not in said.matched:
+        said.matched[pattern] = [said.from_marked(*span) for span in pattern.search_all(said.marked)]
+    found: list[tuple[int, int]] = said.matched[pattern]
+    return found
+
+
+def may_match(pattern: Pattern, said: Said) -> bool:
+    """Whether one of the pattern's keys is there: if not, it is found nowhere in the utterance."""
+    keys = pattern.keys
+    return keys is None or any(key in text for text in said.keyed_texts for key in keys)
+
+
+# --- which phrases are worth a closer look ----------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Candidates:
+    """Phrases of one set, by their place in it, that an utterance may hold: as written, and by sound."""
+
+    spelled: set[int] = field(default_factory=set)
+    heard: dict[Hearing, set[int]] = field(default_factory=dict)
+
+
+class Vocabulary:
+    """The phrases of many sets, looked for in one pass over an utterance whatever their number.
+
+    Every match of a phrase contains one of its keys. One Aho-Corasick automaton over the keys of all phrases, and one
+    per level of hearing over the keys in syllables, tell which few phrases of which sets can match at all; the sets
+    that hold none of them have nothing to do. Built when first needed.
+    """
+
+    def __init__(self, sets: Iterable[PhraseSet]) -> None:
+        self.sets = tuple(sets)
+
+    @classmethod
+    def shared_by(cls, sets: Iterable[PhraseSet]) -> Vocabulary:
+        """A vocabulary that its sets know of."""
+        vocabulary = cls(dict.fromkeys(sets))
+        for phrases in vocabulary.sets:
+            phrases.join(vocabulary)
+        return vocabulary
+
+    def candidates(self, phrases: PhraseSet, said: Said) -> Candidates | None:
+        """What of one set the utterance may hold. The first question of any set answers for all."""
+        if self not in said.candidates:
+            said.candidates[self] = self._all_candidates(said)
+        found: dict[PhraseSet, Candidates] = said.candidates[self]
+        return found.get(phrases)
+
+    def _all_candidates(self, said: Said) -> dict[PhraseSet, Candidates]:
+        found: dict[PhraseSet, Candidates] = defaultdict(Candidates)
+        for phrases, order in self._written.in_any(said.keyed_texts):
+            found[phrases].spelled.add(order)
+        for hearing, keys in self._sounding.items():
+            sounded = [in_syllables(text, hearing, NOT_SOUNDED) for text in said.keyed_texts]
+            for phrases, order in keys.in_any(sounded):
+                found[phrases].heard.setdefault(hearing, set()).add(order)
+        return found
+
+    @cached_property
+    def _written(self) -> _Keys:
+        places: dict[Pattern, list[_Place]] = {}
+        for phrases in self.sets:
+            for order, phrase in enumerate(phrases.phrases):
+                places.setdefault(phrase.pattern, []).append((phrases, order))
+        return _Keys((pattern.keys, at) for pattern, at in places.items())
+
+    @cached_property
+    def _sounding(self) -> dict[Hearing, _Keys]:
+        levels = {}
+        for hearing in Hearing:
+            places: dict[Pattern, list[_Place]] = {}
+            for phrases in self.sets:
+                for order, phrase in enumerate(phrases.phrases):
+                    if hearing in phrase.hearing and phrase.pattern.longest >= phrase.heard_from:
+                        places.setdefault(phrase.pattern, []).append((phrases, order))
+            keyed = [(keys, at) for pattern, at in places.items() if (keys := pattern.sound_keys(hearing))]
+            if keyed:
+                levels[hearing] = _Keys(keyed)
+        return levels
+
+
+_Place = tuple[PhraseSet, int]
+
+
+class _Keys:
+    """Keys, and where the phrases stand that have them; those without keys may be anywhere."""
+
+    def __init__(self, keyed: Iterable[tuple[tuple[str, ...] | None, Sequence[_Place]]]) -> None:
+        self._groups: list[Sequence[_Place]] = []
+        self._keyless: list[int] = []
+        by_key: dict[str, list[int]] = {}
+        for number, (keys, places) in enumerate(keyed):
+            self._groups.append(places)
+            if keys is None:
+                self._keyless.append(number)
+            for key in keys or ():
+                by_key.setdefault(key, []).append(number)
+        self._groups_of = list(by_key.values())
+        self._automaton = ahocorasick_rs.AhoCorasick(list(by_key)) if by_key else None
+
+    def in_any(self, texts: Iterable[str]) -> Iterator[_Place]:
+        """Places of the phrases of which a key is in one of the texts."""
+        keys: set[int] = set()
+        if self._automaton is not None:
+            for text in texts:
+                keys.update(key for key, _, _ in self._automaton.find_matches_as_indexes(text, overlapping=True))
+        numbers = set(self._keyless)
+        for key in keys:
+            numbers.update(self._groups_of[key])
+        for number in numbers:
+            yield from self._groups[number]
+
+
+def phrase_sets(part: object) -> Iterator[PhraseSet]:
+    """Every set that a rule's check or condition holds, however deep, whatever its kind."""
+    if isinstance(part, PhraseSet):
+        yield part
+    elif isinstance(part, Mapping):
+        for value in part.values():
+            yield from phrase_sets(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from phrase_sets(value)
+    elif is_dataclass(part) and not isinstance(part, type):
+        for own in fields(part):
+            yield from phrase_sets(getattr(part, own.name))
+
+
+# --- hits -------------------------------------------------------------------------------------------------------------
 
 
 def _on_edges(boundary: Boundary, said: Said, start: int, end: int) -> bool:

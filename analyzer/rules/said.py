@@ -11,12 +11,14 @@ from statistics import median
 from typing import Any
 
 from analyzer.normalize import CLAUSE, SENTENCE, Folded, fold, sound, syllables, word_edges
+from analyzer.rules.hearing import Hearing, in_syllables
 from analyzer.rules.patterns import (
     CLAUSE_END,
     CLAUSE_START,
     FILLERS,
     HESITATION,
     MARKS,
+    NOT_SOUNDED,
     SENTENCE_BREAK,
     UTTERANCE_END,
     UTTERANCE_START,
@@ -66,7 +68,11 @@ class Said:
         self.back_channel = back_channel
         self.span = Span(min(s.span.start_ms for s in stretches), max(s.span.end_ms for s in stretches))
         self.raw = "".join(stretch.text for stretch in stretches)
-        self.found: dict[Any, list[Any]] = {}  # hits by phrase set, so that a second look costs nothing
+        # so that a second look costs nothing: hits by phrase set, ranges by pattern, candidates by vocabulary
+        self.found: dict[Any, list[Any]] = {}
+        self.matched: dict[Any, list[tuple[int, int]]] = {}
+        self.candidates: dict[Any, Any] = {}
+        self._sounded: dict[Hearing, str] = {}
 
     def __repr__(self) -> str:
         return f"Said({self.role}, {self.span.start_ms}-{self.span.end_ms} ms, turn {self.turn_of_talk})"
@@ -144,6 +150,17 @@ class Said:
         for filler in FILLERS:
             text = text.replace(filler, "")
         return text if text != self.stripped else None
+
+    @cached_property
+    def keyed_texts(self) -> tuple[str, ...]:
+        """Texts of which one holds a key of every pattern that is found here."""
+        return (self.stripped,) if self.without_fillers is None else (self.stripped, self.without_fillers)
+
+    def sounded(self, hearing: Hearing) -> str:
+        """``marked`` in syllables."""
+        if hearing not in self._sounded:
+            self._sounded[hearing] = in_syllables(self.marked, hearing, NOT_SOUNDED)
+        return self._sounded[hearing]
 
     def from_stripped(self, start: int, end: int) -> tuple[int, int]:
         kept = self._stripping[1]
