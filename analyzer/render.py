@@ -20,6 +20,8 @@ Report = Mapping[str, Any]
 
 WIDTH = 80
 _MARKS = {"pass": ("✓", "green"), "violation": ("✗", "bold red"), "unsure": ("?", "yellow")}
+_ORDER = ("violation", "unsure", "pass")
+_MOST_NAMED = 12  # rules in a row; more are only counted, the report names them
 _VERDICT_STYLES = {"pass": "bold green", "fail": "bold red", "review": "bold yellow"}
 _SEVERITY_STYLES = {"critical": "bold red", "major": "red", "minor": "yellow", "info": "cyan"}
 _ROLE_STYLES = {"agent": "cyan", "customer": "magenta"}
@@ -116,15 +118,25 @@ def _rules(report: Report, titles: Titles) -> Iterator[RenderableType]:
     table.add_column(width=1)
     table.add_column(ratio=1, overflow="fold")
     table.add_column(justify="right")
-    for rule in report["rules"]:
-        if rule["outcome"] in _MARKS:
-            mark, style = _MARKS[rule["outcome"]]
-            table.add_row(Text(mark, style=style), Group(*_rule_body(rule, titles)), _points(rule))
+    shown = sorted(filter(_is_telling, report["rules"]), key=lambda rule: _ORDER.index(rule["outcome"]))
+    for rule in shown:
+        mark, style = _MARKS[rule["outcome"]]
+        table.add_row(Text(mark, style=style), Group(*_rule_body(rule, titles)), _points(rule))
     if table.row_count:
         yield table
-    idle = [_title(rule) for rule in report["rules"] if rule["outcome"] not in _MARKS]
-    if idle:
-        yield Text("· 不适用：" + "、".join(idle), style="dim")
+    for outcome, label in (("pass", "✓ 通过"), ("not_applicable", "· 不适用")):
+        others = [_title(rule) for rule in report["rules"] if rule["outcome"] == outcome and not _is_telling(rule)]
+        if others:
+            names = "：" + "、".join(others) if len(others) <= _MOST_NAMED else ""
+            yield Text(f"{label} {len(others)} 项{names}", style="dim")
+
+
+def _is_telling(rule: Mapping[str, Any]) -> bool:
+    """What went wrong or is open, and of what went right the parts people look for: elements, and a value in a band."""
+    if rule["outcome"] == "pass":
+        measured = rule.get("measured") or {}
+        return bool(rule.get("level") or rule.get("elements")) or None not in (measured.get("low"), measured.get("high"))
+    return rule["outcome"] in _MARKS
 
 
 def _title(rule: Mapping[str, Any]) -> str:

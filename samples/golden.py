@@ -51,15 +51,28 @@ def score_samples() -> Iterator[dict[str, Any]]:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """A line per rule and per turn, so that a change is a short diff."""
+    """A line per rule and per turn, so that a change is a short diff; rules with nothing to tell share one line each
+    outcome."""
     fields = []
-    for name, value in report.items():
+    for name, value in brief(report).items():
         if isinstance(value, list) and value:
             body = "[\n" + ",\n".join("    " + json.dumps(item, ensure_ascii=False) for item in value) + "\n  ]"
         else:
             body = json.dumps(value, ensure_ascii=False)
         fields.append(f'  "{name}": {body}')
     return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def brief(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with the rules that carry neither findings nor measurements listed by outcome."""
+    plain: dict[str, list[str]] = {}
+    telling = []
+    for rule in report["rules"]:
+        if rule["findings"] or rule.get("measured") or rule.get("elements") or rule.get("level"):
+            telling.append({key: value for key, value in rule.items() if key not in ("title", "clauses")})
+        else:
+            plain.setdefault(rule["outcome"], []).append(rule["rule"])
+    return {**report, "rules": telling, "other_rules": plain}
 
 
 if __name__ == "__main__":

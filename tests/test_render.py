@@ -107,7 +107,7 @@ def test_each_rule_has_its_mark() -> None:
     assert "✓ 开场白" in text
     assert "✗ 服务禁语" in text
     assert "? 语速" in text
-    assert "不适用：结束语" in text
+    assert "不适用 1 项：结束语" in text
     assert "✓\u00a0问候  ✗\u00a0单位名称" in text
     assert "-30 分" in text
     assert "00:40.2 较重 责问训斥反问 “我不是跟您讲清楚了”（同音）" in text
