@@ -39,8 +39,14 @@ from models.training.espeak import Espeak, is_han
 from models.training.text import Composer, _lines, alphabet, expand, spoken_only, templates
 
 ROOT = Path(__file__).parent.parent
-SPOKEN_SEEDS = range(1, 19)  # shards of the corpus the shipped model was trained on, 2,000 sentences each
-READ_SEEDS = (200, 201, 400, 401, 500, 501)  # its unspoken spelling practice, at most 130,000 sentences each
+# seeds and numbers of the sentences the shipped model was trained on, at most: spoken (the shards of its corpus) and
+# unspoken (spelling practice); the later ones with the sentences of ``text.written`` among them
+EARLY_TEXT = {
+    **dict.fromkeys(range(1, 27), 2000),
+    **dict.fromkeys((200, 201, 400, 401, 500, 501), 130000),
+    **dict.fromkeys((3100, 3300, 3301), 280000),
+}
+LATE_TEXT = {**dict.fromkeys(range(27, 31), 2000), **dict.fromkeys((3400, 3401), 140000)}
 PER_RECORDING = 8
 
 
@@ -58,10 +64,11 @@ Reader = Callable[[Recording], str]
 def training_text() -> Iterator[str]:
     """Every sentence the shipped model may have met, spoken or only read, composed again from the seeds."""
     characters = set(alphabet())
-    for seed, count in [*((seed, 2_000) for seed in SPOKEN_SEEDS), *((seed, 130_000) for seed in READ_SEEDS)]:
-        composer = Composer(seed, characters)
-        for _ in range(count):
-            yield composer.sentence()
+    for with_written, counts in ((False, EARLY_TEXT), (True, LATE_TEXT)):
+        for seed, count in counts.items():
+            composer = Composer(seed, characters, with_written)
+            for _ in range(count):
+                yield composer.sentence()
 
 
 def han(text: str) -> str:
