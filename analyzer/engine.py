@@ -5,7 +5,8 @@ Theory of operation. Text arrives per role in any pieces and any order. ``feed``
 end; closed utterances are *released* to the rules strictly in order of call time, one as soon as nothing earlier can
 still come from any side. So what the rules hear, and with it every verdict, depends on the words and their times alone,
 not on arrival. Before release an utterance may be shown: ``feed`` and ``preview`` say what it would break, as
-provisional findings and hints; release confirms or withdraws them. ``now`` knows reminders only.
+provisional findings and hints. Release or the end of the call confirms or withdraws each of them, once: what is
+confirmed stands in the report. ``now`` knows reminders only.
 
                  feed                    settled (own role)            settled (all roles), in order
     recognised ────────► open utterances ──────────────────► closed ──────────────────────────────► rules ──► finish
@@ -20,6 +21,7 @@ from operator import attrgetter
 from typing import Any
 
 from analyzer.rules import Call, Finding, Judgement, Pack, Pattern, Phrase, PhraseSet, Rule, Said, Status, Truth
+from analyzer.rules.checks import Watch
 from analyzer.rules.said import Stretch, stretches_of
 from analyzer.types import Direction, Role, Span, Utterance
 
@@ -53,10 +55,14 @@ class Nudge:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What every rule of the pack says of a finished call, in the pack's order, and the facts it rests on."""
+    """What every rule of the pack says of a finished call, in the pack's order, and the facts it rests on.
+
+    events   findings that only the end confirmed or withdrew; none stays provisional
+    """
 
     judgements: Mapping[str, Judgement]
     call: Call
+    events: tuple[FindingEvent, ...] = ()
 
 
 @dataclass(slots=True)
@@ -101,14 +107,21 @@ class _Channel:
         del self.stretches[: len(said.stretches)]
 
 
-def _order_of_stretch(stretch: Stretch) -> tuple[int, int, str]:
-    return stretch.span.start_ms, stretch.span.end_ms, stretch.text
+def _order_of_stretch(stretch: Stretch) -> tuple[Span, str, float]:
+    confidence = stretch.utterance.confidence
+    return stretch.span, stretch.text, 1.0 if confidence is None else confidence
+
+
+def _overrides(watch: Watch, method: str) -> bool:
+    return getattr(type(watch), method) is not getattr(Watch, method)
 
 
 class CallAnalyzer:
     """Follows one call. Feed it as things become known, in any order; ``finish`` gives the verdicts.
 
-    roles   sides whose text may come; speech is judged early only where all of them are settled
+    roles     sides whose text may come; speech is judged early only where all of them are settled
+    is_live   somebody sees findings as they come up. A stored call is judged without: ``feed`` and ``settled`` return
+              nothing then, and the verdicts are the same
     """
 
     def __init__(
@@ -119,13 +132,20 @@ class CallAnalyzer:
         metadata: Mapping[str, Any] | None = None,
         roles: Collection[Role] = _TAKES_TURNS,
         starts_late: bool = False,
+        is_live: bool = True,
     ) -> None:
         self.pack = pack
         self.call = Call(direction=direction, metadata=dict(metadata or {}), starts_late=starts_late)
         self._channels = {role: _Channel(role) for role in sorted(roles, key=_ROLE_ORDER.__getitem__)}
         self._watches = {rule.id: rule.check.watch(self.call) for rule in pack.in_order_of_need()}
+        told = [rule for rule in pack.rules if not rule.directions or direction in rule.directions]
+        self._glimpsing = [rule for rule in told if _overrides(self._watches[rule.id], "glimpse")]
+        self._finding = [rule for rule in told if _overrides(self._watches[rule.id], "findings_so_far")]
+        self._reaching = [watch for watch in self._watches.values() if _overrides(watch, "reach")]
+        self._is_live = is_live
         self._floor: Role | None = None
         self._shown: dict[str, FindingEvent] = {}
+        self._counted: dict[str, FindingEvent] = {}
         self._nudged: set[tuple[str, str]] = set()
         self._is_finished = False
 
@@ -180,14 +200,16 @@ class CallAnalyzer:
         self._is_finished = True
         self.call.metadata = {**self.call.metadata, **(metadata or {})}
         self.call.truncated = truncated
+        unsettled = [said.span.end_ms for said in self._unsettled()]
         for channel in self._channels.values():
-            channel.settled_ms = max([end_ms, *(s.span.end_ms for s in channel.stretches)]) + MERGE_GAP_MS + 1
+            channel.settled_ms = max([channel.settled_ms, end_ms, *unsettled]) + MERGE_GAP_MS + 1
         self._release()
         self.call.end_ms = max([end_ms, *(said.span.end_ms for said in self.call.said)])
         judgements: dict[str, Judgement] = {}
         for rule in self.pack.in_order_of_need():
             judgements[rule.id] = self._judge(rule, judgements)
-        return CallResult({rule.id: judgements[rule.id] for rule in self.pack.rules}, self.call)
+        events = tuple(self._show(self._counted))
+        return CallResult({rule.id: judgements[rule.id] for rule in self.pack.rules}, self.call, events)
 
     # --- order ---
 
@@ -197,7 +219,7 @@ class CallAnalyzer:
             self._channels[said.role].release(said)
             self._hear(said)
         reached = min(channel.next_start_ms for channel in self._channels.values())
-        for watch in self._watches.values():
+        for watch in self._reaching:
             watch.reach(reached)
 
     def _first_closed(self) -> Said | None:
@@ -233,23 +255,38 @@ class CallAnalyzer:
 
     def _changes(self) -> list[FindingEvent]:
         """Findings that came up, were confirmed or fell away since the last time."""
+        if not self._is_live:
+            return []
         current: dict[str, FindingEvent] = {}
-        for said in self._unsettled():
-            for watch in self._watches.values():
-                for finding in watch.glimpse(said):
+        unsettled = self._unsettled()
+        for rule in self._glimpsing:
+            for said in unsettled:
+                for finding in self._watches[rule.id].glimpse(said):
                     current[finding.id] = FindingEvent(finding, FindingStatus.PROVISIONAL)
-        for watch in self._watches.values():
-            for finding, is_final in watch.findings_so_far():
-                status = FindingStatus.CONFIRMED if is_final else FindingStatus.PROVISIONAL
+        for rule in self._finding:
+            for finding, is_final in self._watches[rule.id].findings_so_far():
+                is_certain = is_final and not rule.not_applicable_when  # else only the end tells whether it applies
+                status = FindingStatus.CONFIRMED if is_certain else FindingStatus.PROVISIONAL
                 current[finding.id] = FindingEvent(finding, status)
+        return self._show(current)
+
+    def _show(self, current: dict[str, FindingEvent]) -> list[FindingEvent]:
+        """What is new in ``current``, and what is withdrawn because it is not there any more."""
         changes = [event for key, event in current.items() if self._status(key) is not event.status]
-        changes += [
-            FindingEvent(event.finding, FindingStatus.WITHDRAWN)
-            for key, event in self._shown.items()
-            if key not in current
-        ]
+        for key, event in self._shown.items():
+            if key not in current and self._may_come_back(event):
+                current[key] = event
+            elif key not in current:
+                changes.append(FindingEvent(event.finding, FindingStatus.WITHDRAWN))
         self._shown = current
         return changes
+
+    def _may_come_back(self, event: FindingEvent) -> bool:
+        """While an utterance grows a finding in it may fall away and be found again: its release decides."""
+        channel = self._channels.get(event.finding.role) if event.finding.role else None
+        if channel is None or event.status is not FindingStatus.PROVISIONAL:
+            return False
+        return channel.next_start_ms <= event.finding.span.start_ms
 
     def _status(self, key: str) -> FindingStatus | None:
         return self._shown[key].status if key in self._shown else None
@@ -260,6 +297,9 @@ class CallAnalyzer:
         excused = self._excuse(rule)
         if excused is not None:
             return Judgement(excused, elements=judgement.elements)
+        if judgement.truth is Truth.VIOLATED:
+            confirmed = (FindingEvent(finding, FindingStatus.CONFIRMED) for finding in judgement.findings)
+            self._counted.update((event.finding.id, event) for event in confirmed)
         if rule.status is Status.TRIAL and judgement.truth is Truth.VIOLATED:
             return Judgement(Truth.UNSURE, judgement.findings, judgement.level, judgement.elements, judgement.measured)
         return judgement

@@ -160,6 +160,7 @@ def test_faint_words_before_a_silence_leave_it_unsure() -> None:
 
 def test_a_silence_is_told_of_while_it_lasts_and_keeps_its_name() -> None:
     call = analyzer()
+    call.feed(turn(AGENT, 0, 500, "您好"))
     call.feed(QUESTION)
     assert [e for role in Role for e in call.settled(role, 12_900)] == []
     events = [e for role in Role for e in call.settled(role, 13_100)]

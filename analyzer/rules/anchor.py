@@ -339,10 +339,13 @@ class _AnchoredWatch(Watch):
             episode.range.pass_by(ms)
 
     def findings_so_far(self) -> Sequence[tuple[Finding, bool]]:
-        if self.check.anchor.which is not Which.EACH:
+        """What was said inside the ranges. What is missing there is known at the end, with the range itself."""
+        cue, which = self.check.anchor.cue, self.check.anchor.which
+        if which is not Which.EACH or cue is None:
             return ()
-        found = {f.id: (f, final) for e in self._counting() for f, final in e.watch.findings_so_far() if _is_sure(e)}
-        return list(found.values())
+        sure = [episode.watch.findings_so_far() for episode in self._counting() if _is_sure(episode)]
+        said = ([(f, final and not cue.window.needs_end) for f, final in found if f.places] for found in sure)
+        return merged(said)
 
     def glimpse(self, said: Said) -> Sequence[Finding]:
         if self.check.anchor.which is not Which.EACH:
@@ -395,6 +398,14 @@ def _raw_range(place: Place, said: Said) -> tuple[int, int] | None:
             return begin + place.char_start - stretch.char_start, begin + place.char_end - stretch.char_start
         begin += len(stretch.text)
     return None
+
+
+def merged(told: Iterable[Sequence[tuple[Finding, bool]]]) -> list[tuple[Finding, bool]]:
+    """Findings of several watches, each once: final as soon as one of them says so."""
+    found: dict[str, tuple[Finding, bool]] = {}
+    for finding, is_final in (one for findings in told for one in findings):
+        found[finding.id] = finding, is_final or found.get(finding.id, (finding, False))[1]
+    return list(found.values())
 
 
 def joined(judgements: Sequence[Judgement], join: Callable[[Iterable[Truth]], Truth]) -> Judgement:

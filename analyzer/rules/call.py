@@ -9,6 +9,7 @@ from typing import Any
 from analyzer.rules.said import Said
 from analyzer.types import Direction, Role, Span
 
+_NOT_OVER_MS = 1 << 53  # the end of a call that goes on
 _MOSTLY = 0.5  # share of a speaker's characters below the wanted confidence from which absence proves nothing
 
 
@@ -117,7 +118,7 @@ class Window:
 
     def _bounds(self, call: Call) -> Span:
         end = call.end_ms
-        first, last = 0, max([end, *(s.span.end_ms for s in call.said[-1:])])
+        first, last = 0, end or _NOT_OVER_MS
         if self.from_ms is not None:
             first = self.from_ms
         if self.to_ms is not None:

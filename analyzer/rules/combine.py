@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from analyzer.rules.anchor import joined, one_of
+from analyzer.rules.anchor import joined, merged, one_of
 from analyzer.rules.call import Call
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.faults import Fault, Place, RuleFaults
@@ -62,8 +62,7 @@ class _CombinedWatch(Watch):
         """What members of ``all`` found counts at once; of ``any`` and ``not`` only the end tells."""
         if self.check.join is not Join.ALL:
             return ()
-        found = {f.id: (f, final) for watch in self.watches for f, final in watch.findings_so_far()}
-        return list(found.values())
+        return merged(watch.findings_so_far() for watch in self.watches)
 
     def glimpse(self, said: Said) -> Sequence[Finding]:
         if self.check.join is not Join.ALL:

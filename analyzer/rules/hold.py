@@ -414,7 +414,7 @@ class _HoldWatch(Watch):
         return [
             (self._finding(hold, verdict), is_final)
             for hold, is_final in known
-            if (verdict := self.check.verdict(hold, self.call)).truth is Truth.VIOLATED
+            if (verdict := self._doubting(self.check.verdict(hold, self.call), hold)).truth is Truth.VIOLATED
         ]
 
     def _is_settled(self, hold: Hold) -> bool:
@@ -495,10 +495,10 @@ class _HoldWatch(Watch):
                 return check.wording.of_hit(hold.hit, **names)
             said = hold.own[0]
             window = Span(said.span.start_ms, max(said.span.end_ms, hold.start_ms))
-            return replace(check.wording.of_absence(window, Role.AGENT, names), turn=_turn(said))
+            return replace(check.wording.of_absence(window, Role.AGENT, names), turn=_turn(said), grows=True)
         if check.aspect is Aspect.RETURN and hold.back is not None:
             window = Span(hold.back.span.start_ms, max(said.span.end_ms for said in hold.after))
-            return replace(check.wording.of_absence(window, Role.AGENT, names), turn=_turn(hold.back))
+            return replace(check.wording.of_absence(window, Role.AGENT, names), turn=_turn(hold.back), grows=True)
         said = hold.back or hold.own[0]
         return replace(check.wording.of_absence(hold.span, Role.AGENT, names), turn=_turn(said), grows=True)
 

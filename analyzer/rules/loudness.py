@@ -116,7 +116,10 @@ class _LoudnessWatch(Watch):
         self.compared.append(_Compared(tuple(waiting.said), difference, waiting.point))
 
     def findings_so_far(self) -> Sequence[tuple[Finding, bool]]:
-        return [(self._finding(one), True) for one in self._wrong(self.compared) if one.is_sure and self._counts(one)]
+        cue = self.check.cue
+        is_final = cue is None or not cue.window.needs_end
+        found = (one for one in self._wrong(self.compared) if one.is_sure and self._counts(one))
+        return [(self._finding(one), is_final) for one in found]
 
     # --- at the end ---
 

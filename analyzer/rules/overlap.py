@@ -18,7 +18,7 @@ from analyzer.rules.call import Call, is_mostly_faint
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.findings import Finding, Judgement, Wording
 from analyzer.rules.said import Said
-from analyzer.rules.spans import joined, seconds, talk
+from analyzer.rules.spans import VOICE_GAP_MS, joined, seconds, talk
 from analyzer.rules.spec import Builder, RuleSpec
 from analyzer.rules.truth import Truth
 from analyzer.types import Match, Role, Span
@@ -55,30 +55,51 @@ class Overlap(Check):
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """The agent breaks in: ``span`` is spoken by both at once. ``said`` is None where no words were recognised."""
+    """The agent breaks in: ``span`` is spoken by both at once. ``said`` is None where no words were recognised.
+    ``over_ms``: nothing that starts from then on makes it longer."""
 
     span: Span
     said: Said | None
+    over_ms: int
 
 
 class _OverlapWatch(Watch):
     def __init__(self, check: Overlap, call: Call) -> None:
         self.check, self.call = check, call
         self.customer_until_ms = 0
-        self.so_far: list[Finding] = []
+        self.reached_ms = 0
+        self.suspected: list[Said] = []  # of the agent, said into the customer's words
+        self.certain: list[Finding] = []
 
     def hear(self, said: Said) -> None:
         """Both have been heard once the agent's words are: the customer's began earlier."""
         if said.role is Role.CUSTOMER:
             self.customer_until_ms = max(self.customer_until_ms, said.span.end_ms)
         elif said.role is Role.AGENT and said.span.start_ms < self.customer_until_ms and not said.back_channel:
-            spans = talk(self.call, Role.CUSTOMER)
-            self.so_far += [
-                self._finding(start) for start in self._starts(spans) if start.said is said and self._is_sure(start)
-            ]
+            self.suspected.append(said)
+
+    def reach(self, ms: int) -> None:
+        self.reached_ms = ms
 
     def findings_so_far(self) -> Sequence[tuple[Finding, bool]]:
-        return [(finding, True) for finding in self.so_far] if len(self.so_far) > self.check.at_most else ()
+        """An interruption is certain once both have stopped."""
+        starts = [start for start in self._suspected() if self._is_sure(start)]
+        over = [start for start in starts if start.over_ms <= self.reached_ms]
+        self.certain += map(self._finding, over)
+        told = [start.said for start in over]
+        self.suspected = [said for said in self.suspected if said not in told and not self._is_past(said)]
+        found = [(finding, True) for finding in self.certain]
+        found += [(self._finding(start), False) for start in starts if start not in over]
+        return found if len(found) > self.check.at_most else ()
+
+    def _is_past(self, said: Said) -> bool:
+        return self.reached_ms > max(said.span.end_ms, self.customer_until_ms) + _BREATH_MS
+
+    def _suspected(self) -> list[_Start]:
+        if not self.suspected:
+            return []
+        starts = self._starts(talk(self.call, Role.CUSTOMER))
+        return [start for start in starts if any(start.said is said for said in self.suspected)]
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         customer = talk(self.call, Role.CUSTOMER)
@@ -106,7 +127,8 @@ class _OverlapWatch(Watch):
             if words and all(said.back_channel for said in words):
                 continue
             said = next((said for said in words if not said.back_channel), None)
-            yield _Start(Span(run.start_ms, min(run.end_ms, broken.end_ms)), said)
+            over_ms = max(run.end_ms + _BREATH_MS, broken.end_ms + VOICE_GAP_MS)
+            yield _Start(Span(run.start_ms, min(run.end_ms, broken.end_ms)), said, over_ms)
 
     def _is_sure(self, start: _Start) -> bool:
         return start.said is not None and not is_mostly_faint([start.said], self.check.min_confidence)
@@ -117,7 +139,7 @@ class _OverlapWatch(Watch):
         quote, places = said.quote(0, len(said.text)), said.places(0, len(said.text))
         names = {"quote": quote, "value": seconds(start.span.duration_ms)}
         finding = self.check.wording.of_absence(start.span, Role.AGENT, names)
-        return replace(finding, match=Match.EXACT, places=places, quote=quote, turn=places[0].utterance)
+        return replace(finding, match=Match.EXACT, places=places, quote=quote, turn=places[0].utterance, grows=True)
 
 
 class OverlapSpec(RuleSpec):

@@ -30,6 +30,7 @@ from analyzer.types import Role, Span
 
 _SAME_BREATH_MS = 5000  # agent's utterances nearer than this belong to one announcement
 _UNHEARD_MS = 2000  # voice so long after the last words that they cannot tell who owes what
+_TIMED_APART_MS = 1000  # more than what lies between the first character of a word and its voice as VAD sees it
 _LOOK_BACK = 12  # utterances before a silence that can matter
 _QUESTION_MARKS = ("?", "？")
 
@@ -114,15 +115,15 @@ class _SilenceWatch(Watch):
         self.check, self.call = check, call
         self.reached_ms = 0
         self.quiet_from_ms = 0
-        self.past: list[Finding] = []
+        self.past: list[Finding] = []  # of silences that are over
+        self.is_over = False  # a long one is, and is not among them yet
 
     # --- while the call goes on ---
 
     def hear(self, said: Said) -> None:
         if self.check.is_asking_into_silence(said):
             return
-        if said.span.start_ms - self.quiet_from_ms > self.check.longer_than_ms:
-            self.past += self._findings(Span(self.quiet_from_ms, said.span.start_ms))
+        self.is_over = self.is_over or said.span.start_ms - self.quiet_from_ms > self.check.longer_than_ms
         self.quiet_from_ms = max(self.quiet_from_ms, said.span.end_ms)
 
     def reach(self, ms: int) -> None:
@@ -131,18 +132,17 @@ class _SilenceWatch(Watch):
     def findings_so_far(self) -> Sequence[tuple[Finding, bool]]:
         """A silence that still lasts is told of as soon as it is too long."""
         findings = self.past
-        if self.reached_ms - self.quiet_from_ms > self.check.longer_than_ms:
-            findings = [*findings, *self._findings(Span(self.quiet_from_ms, self.reached_ms))]
-        return [(finding, True) for finding in findings]
+        if self.is_over or self.reached_ms - self.quiet_from_ms > self.check.longer_than_ms:
+            findings = self._findings_until(self.reached_ms)
+        if self.is_over:
+            self.past, self.is_over = findings, False
+        is_final = self._has_agent()  # else there may be nothing to judge at the end
+        return [(finding, is_final) for finding in findings]
 
-    def _findings(self, silence: Span) -> list[Finding]:
-        """What is wrong in a stretch without words, as far as no side's voice was seen in it either."""
-        voiced = (span for spans in self.call.activity.values() for span in spans if span.overlap_ms(silence))
-        return [
-            self._finding(gap)
-            for gap in gaps(joined([Span(silence.start_ms, silence.start_ms), *voiced]), silence.end_ms)
-            if gap.duration_ms > self.check.longer_than_ms and self._owes(gap) is Truth.VIOLATED
-        ]
+    def _findings_until(self, ms: int) -> list[Finding]:
+        """As at the end of the call, as far as everything is known that began before ``ms``."""
+        owed = self._owed_until(ms)
+        return [self._finding(gap) for gap, truth in owed.items() if truth is Truth.VIOLATED]
 
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
         check, start = self.check, self._last_voice_ms(unsettled)
@@ -158,14 +158,13 @@ class _SilenceWatch(Watch):
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         check = self.check
-        if not any(may_be_by(said, Role.AGENT) for said in self.call.said):
+        if not self._has_agent():
             return Judgement(Truth.NOT_APPLICABLE)
-        long = [gap for gap in gaps(self._voiced(), self.call.end_ms) if gap.duration_ms > check.longer_than_ms]
-        owed = {gap: self._owes(gap) for gap in long}
+        owed = self._owed_until(self.call.end_ms)
         truth = next((t for t in (Truth.VIOLATED, Truth.UNSURE) if t in owed.values()), Truth.MET)
         if truth is Truth.MET and self.call.truncated:
             return Judgement(Truth.UNSURE)
-        found = [gap for gap in long if owed[gap] is truth and truth is not Truth.MET]
+        found = [gap for gap in owed if owed[gap] is truth and truth is not Truth.MET]
         measured = {
             "value": seconds(max((gap.duration_ms for gap in found), default=0)),
             "unit": "秒",
@@ -174,19 +173,32 @@ class _SilenceWatch(Watch):
         }
         return Judgement(truth, tuple(map(self._finding, found)), measured=measured if found else None)
 
+    def _has_agent(self) -> bool:
+        return any(may_be_by(said, Role.AGENT) for said in self.call.said)
+
+    def _owed_until(self, ms: int) -> dict[Span, Truth]:
+        """The silences that are too long, up to ``ms``, and whether the agent owed their end."""
+        voiced = [span for span in self._voiced() if span.start_ms < ms]
+        long = (gap for gap in gaps(voiced, ms) if gap.duration_ms > self.check.longer_than_ms)
+        return {gap: self._owes(gap) for gap in long}
+
     def _voiced(self) -> list[Span]:
-        """All speech of all sides, without what the customer asks into a silence."""
-        asking = [said.span for said in self.call.said if self.check.is_asking_into_silence(said)]
+        """All speech of all sides, without what is nothing but the customer asking into a silence."""
+        own = [said for said in self.call.said if said.role is Role.CUSTOMER]
+        asking = [said.span for said in own if self.check.is_asking_into_silence(said)]
+        other = [said.span for said in own if not self.check.is_asking_into_silence(said)] if asking else []
         return joined(
             span
             for role in Role
             for span in talk(self.call, role)
-            if role is not Role.CUSTOMER or not any(span.overlap_ms(other) for other in asking)
+            if role is not Role.CUSTOMER or not any(map(span.overlap_ms, asking)) or any(map(span.overlap_ms, other))
         )
 
     def _owes(self, gap: Span, unsettled: Sequence[Said] = ()) -> Truth:
+        """From what had begun when the silence did; voice and characters are timed apart, so a little later too."""
+        begun_ms = gap.start_ms + min(_TIMED_APART_MS, self.check.longer_than_ms)
         latest = sorted(unsettled, key=lambda said: said.span, reverse=True)
-        earlier = (said for said in reversed(self.call.said) if said.span.start_ms < max(gap.end_ms, 1))
+        earlier = (said for said in reversed(self.call.said) if said.span.start_ms < begun_ms)
         return self.check.owes([*latest, *islice(earlier, _LOOK_BACK)], gap.start_ms)
 
     def _finding(self, gap: Span) -> Finding:
