@@ -7,6 +7,7 @@ pack is a hash over names and bytes of all its files, so any change of a rule sh
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -35,6 +36,7 @@ from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, Vocabulary
 from analyzer.types import Severity
 
 STANDARD = "standard"
+LIKENESS_SCHEMA = "analyzer.likeness/1"
 _HERE = Path(__file__).parent
 _SHIPPED = (_HERE / "_data" / "lexicons", _HERE.parent / "lexicons")  # installed, and in the repository
 _SLOTS = "slots"
@@ -146,7 +148,7 @@ class _Loader:
         head = self._head()
         slots = self._slots()
         lists = {words.name: words for words in self._word_lists(slots)}
-        words = Words(lists, slots)
+        words = Words(lists, slots, models=self._models())
         words = replace(words, allow=tuple(phrase.pattern for phrase in self._phrases(head, "allow", words)))
         profile_file, spec = self._profile(profile_name)
         rules = list(self._rules(words, profile_file, spec))
@@ -259,6 +261,20 @@ class _Loader:
         for column in known[:1]:
             if column not in columns:
                 self.faults.append(f"{name}:{number}: no column {column!r}")
+
+    def _models(self) -> dict[str, Mapping[str, Any]]:
+        """``models/*.json`` by name, see ``analyzer.rules.likeness``."""
+        models = {}
+        for path in sorted((self.folder / "models").glob("*.json")):
+            try:
+                fields = json.loads(path.read_text(encoding="utf-8"))
+                if fields["schema"] != LIKENESS_SCHEMA:
+                    raise ValueError(f"schema is not {LIKENESS_SCHEMA}")
+            except (ValueError, KeyError, TypeError) as error:
+                self.faults.append(f"{path}:1: not a likeness model ({error}); train it again")
+                continue
+            models[path.stem] = fields
+        return models
 
     def _slots(self) -> dict[str, Sequence]:
         """Slots by name; a slot may use those of the rows before it."""
@@ -432,7 +448,7 @@ def digest(folder: Path) -> str:
     """``sha256:…`` over the names and bytes of the pack's files, the same on every machine."""
     content = hashlib.sha256()
     files = [folder / "pack.yaml", *(folder / "rules").rglob("*.yaml"), *(folder / "words").rglob("*.tsv"),
-             *(folder / "profiles").rglob("*.yaml")]  # fmt: skip
+             *(folder / "profiles").rglob("*.yaml"), *(folder / "models").glob("*.json")]  # fmt: skip
     for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix()):
         name = path.relative_to(folder).as_posix().encode()
         body = path.read_bytes().replace(b"\r\n", b"\n")

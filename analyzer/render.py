@@ -135,7 +135,8 @@ def _is_telling(rule: Mapping[str, Any]) -> bool:
     """What went wrong or is open, and of what went right the parts people look for: elements, and a value in a band."""
     if rule["outcome"] == "pass":
         measured = rule.get("measured") or {}
-        return bool(rule.get("level") or rule.get("elements")) or None not in (measured.get("low"), measured.get("high"))
+        has_band = None not in (measured.get("low"), measured.get("high"))
+        return has_band or bool(rule.get("level") or rule.get("elements"))
     return rule["outcome"] in _MARKS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,12 +12,13 @@ from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, is_mostly_faint
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.faults import Place, did_you_mean
 from analyzer.rules.findings import Finding, Judgement, Wording
+from analyzer.rules.likeness import Likeness
 from analyzer.rules.patterns import SENTENCE_BREAK, Pattern
 from analyzer.rules.phrases import Hit, Phrase, PhraseSet, keep_longest, may_match
 from analyzer.rules.said import Said
-from analyzer.rules.spec import Builder, RuleSpec, Spec, Texts, role_of
+from analyzer.rules.spec import Builder, Enum, RuleSpec, Spec, Texts, role_of
 from analyzer.rules.truth import Truth
-from analyzer.types import Role
+from analyzer.types import Role, Severity
 
 _FAINT = 0.5  # speech recognised with less confidence may have held anything
 LONGEST_BREAK_MS = 2000  # between two utterances that one phrase may span; more and the speaker has begun anew
@@ -128,6 +129,7 @@ class Forbid(Check):
     categories: tuple[str, ...] = ()
     exemptions: Mapping[str, Exemption] = field(default_factory=dict)
     unit: str | None = None
+    likeness: Likeness | None = None
 
     def watch(self, call: Call) -> Watch:
         return _ForbidWatch(self, call)
@@ -140,8 +142,16 @@ class Forbid(Check):
     def hits_in(self, said: Said) -> list[Hit]:
         """Hits of one utterance that nothing in it excuses."""
         ranks: dict[str | None, int] = {category: rank for rank, category in enumerate(self.categories)}
-        kept = keep_longest(self.phrases.find(said), ranks)
-        return [hit for hit in kept if not any(e.excuses(hit) for e in self.exemptions_of(hit))]
+        found = keep_longest(self.phrases.find(said), ranks)
+        found += self._like(said, found)
+        return [hit for hit in found if not any(e.excuses(hit) for e in self.exemptions_of(hit))]
+
+    def _like(self, said: Said, listed: Sequence[Hit]) -> list[Hit]:
+        """What the model finds in sentences without a listed phrase: where one stands, the list knows better."""
+        if self.likeness is None:
+            return []
+        taken = [(hit.start, hit.end) for hit in listed]
+        return self.likeness.find(said, taken)
 
     def next_within_ms(self, hit: Hit) -> int | None:
         """How long after the utterance the speaker's next one may start to excuse the hit; None: it cannot."""
@@ -181,7 +191,7 @@ class _ForbidWatch(Watch):
             return []
         if said.span.start_ms - before.span.end_ms > LONGEST_BREAK_MS:
             return []
-        joined = Said(said.role, (*before.stretches, *said.stretches), said.turn_of_talk)
+        joined = said.after(before)
         seam = len(before.text)
         if joined.text != before.text + said.text:
             return []
@@ -289,6 +299,31 @@ class ExemptionSpec(Spec):
         )
 
 
+class ModelSpec(Spec):
+    """A likeness model, and what its findings carry by category."""
+
+    name: str
+    severity: dict[str, Annotated[Severity, Enum]] = {}
+    exempt: dict[str, Texts] = {}
+
+    def build(self, categories: Sequence[str], builder: Builder) -> Likeness | None:
+        fields = builder.words.models.get(self.name)
+        if fields is None:
+            guess = did_you_mean(self.name, builder.words.models)
+            builder.fault(("model", "name"), f"unknown model {self.name!r}{guess}")
+            return None
+        phrases = {
+            category: Phrase(
+                Pattern(category),
+                category=category,
+                severity=self.severity.get(category),
+                exempt=frozenset(self.exempt.get(category, ())),
+            )
+            for category in categories
+        }
+        return Likeness.read(fields, phrases)
+
+
 class ForbidSpec(RuleSpec):
     kind: Literal["forbid"]
     any_of: Texts = []
@@ -298,6 +333,7 @@ class ForbidSpec(RuleSpec):
     categories: Texts = []
     exemptions: dict[str, ExemptionSpec] = {}
     unit: str | None = None
+    model: ModelSpec | None = None
 
     def build_check(self, builder: Builder) -> Forbid:
         phrases = builder.phrases(self.any_of, self.any_in)
@@ -318,6 +354,7 @@ class ForbidSpec(RuleSpec):
             categories=tuple(self.categories),
             exemptions={name: e.build(builder, ("exemptions", name)) for name, e in self.exemptions.items()},
             unit=self.unit,
+            likeness=self.model.build(self.categories, builder) if self.model else None,
         )
 
     def _check_names(self, phrases: Sequence[Phrase], builder: Builder) -> None:

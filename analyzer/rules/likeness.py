@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from analyzer.normalize import SENTENCE, toneless_readings
@@ -75,10 +76,15 @@ class Likeness:
             fields["show_from"],
         )
 
-    def find(self, said: Said) -> list[Hit]:
-        """A hit per sentence that reads like a forbidden one; its quote is the words that decided."""
+    def find(self, said: Said, known: Sequence[tuple[int, int]] = ()) -> list[Hit]:
+        """A hit per sentence that reads like a forbidden one; its quote is the words that decided.
+
+        Sentences that hold a range of ``known`` are left out.
+        """
         hits = []
         for start, end in sentences(said):
+            if any(first < end and start < last for first, last in known):
+                continue
             probability, category = self.judge(said.text[start:end])
             if probability < self.show_from or category not in self.phrases:
                 continue
@@ -94,7 +100,7 @@ class Likeness:
         for name in {name for name, _, _ in ngrams(sentence)}:
             for index, weight in enumerate(self.weights.get(name, ())):
                 totals[index] += weight
-        best = max(range(len(totals)), key=totals.__getitem__)
+        best = max(range(len(totals)), key=lambda index: totals[index])
         top = max(0.0, *totals)
         forbidden = sum(math.exp(total - top) for total in totals)
         return forbidden / (forbidden + math.exp(-top)), self.categories[best]
@@ -113,9 +119,9 @@ class Likeness:
 
 
 def sentences(said: Said) -> Iterator[tuple[int, int]]:
-    """Ranges of ``said.text`` between sentence breaks; and the whole, where it is more than one."""
+    """Ranges of ``said.text`` between sentence breaks."""
     edges = [i for i, strength in enumerate(said.folded.breaks[: len(said.text)]) if strength == SENTENCE and i]
     bounds = [0, *edges, len(said.text)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         if end - start >= _MIN_CHARACTERS:
             yield start, end

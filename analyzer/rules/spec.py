@@ -46,11 +46,13 @@ class WordList:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What rules may refer to: word lists and slots by name, and phrases that mask hits of every ``forbid`` rule."""
+    """What rules may refer to: word lists, slots and likeness models by name, and phrases that mask hits of every
+    ``forbid`` rule."""
 
     lists: Mapping[str, WordList] = field(default_factory=dict)
     slots: Slots = field(default_factory=dict)
     allow: tuple[Pattern, ...] = ()
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     sets: dict[tuple[str, ...], PhraseSet] = field(default_factory=dict, compare=False, repr=False)
 
 

@@ -2,12 +2,14 @@
 
     python -m models.training.likeness [--out lexicons/models/banned_phrase.json]
 
-``wording/agents_*.tsv`` teach it (columns text, label), with the cases of the rule itself and copies as a recogniser
-might have misheard them; ``wording/validation.tsv``, which nothing was tuned on, decides what it may do:
+``wording/agents_*.tsv`` teach it (columns text, label), with copies as a recogniser might have misheard them. What it
+may do, sentences decide that nothing was tuned on, ``wording/validation.tsv``, a third of them forbidden, and the
+ordinary turns of ``bench/data/rules``, none of them:
 
 * ``deduct_from``: the lowest probability from which the precision on the validation sentences has a Wilson lower bound
-  (95 %) of at least 0.98; null where no probability has one;
-* ``show_from``: the lowest probability from which that precision is at least 0.9: shown to people as unsure.
+  (95 %) of at least 0.98 and no more than one ordinary turn in a thousand is found; null where there is none;
+* ``show_from``: the lowest probability from which that precision is at least 0.9 and no more than two ordinary turns in
+  a thousand are found: shown to people as unsure.
 
 Needs scikit-learn, which the product does not.
 """
@@ -36,6 +38,7 @@ ROOT = Path(__file__).parent.parent.parent
 FINE = "无"
 MISHEARD_AT = (0.1, 0.2)  # character error rates of the garbled copies
 WANTED_BOUND, SHOWN_PRECISION = 0.98, 0.9
+ALARMS_DEDUCTED, ALARMS_SHOWN = 0.001, 0.002  # of ordinary turns
 KEPT = 0.1  # a weight below this in every category changes hardly a verdict
 STRENGTH = 2.0  # inverse regularisation, chosen by cross-validation on the teaching sentences
 
@@ -110,6 +113,11 @@ def threshold(chances: NDArray[np.float64], forbidden: NDArray[np.bool_], holds:
     return round(float(chances[order[fitting[-1]]]), 4) if fitting else None
 
 
+def exceeded_by(descending: NDArray[np.float64], share: float) -> float:
+    """The lowest probability that no more than this share of the sentences reach."""
+    return round(float(descending[int(share * len(descending))]) + 1e-4, 4)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "lexicons" / "models" / "banned_phrase.json")
@@ -119,8 +127,12 @@ def main() -> None:
     trained = Trained([*taught, *misheard(taught)])
     chances = trained.forbidden(held_out)
     forbidden = np.array([label != FINE for _, label in held_out])
+    turns = (ROOT / "bench" / "data" / "rules" / "ordinary_turns.txt").read_text(encoding="utf-8").split("\n")
+    ordinary = np.sort(trained.forbidden([(turn, FINE) for turn in turns if turn.strip()]))[::-1]
     deduct = threshold(chances, forbidden, lambda right, found: wilson_lower(right, found) >= WANTED_BOUND)
+    deduct = deduct if deduct is None else max(deduct, exceeded_by(ordinary, ALARMS_DEDUCTED))
     show = threshold(chances, forbidden, lambda right, found: right / found >= SHOWN_PRECISION)
+    show = show if show is None else max(show, exceeded_by(ordinary, ALARMS_SHOWN))
     print(f"taught by {len(taught)} sentences; validation {len(held_out)}, forbidden {int(forbidden.sum())}")
     for name, bound in (("deduct_from", deduct), ("show_from", show)):
         found = chances >= (2 if bound is None else bound)
