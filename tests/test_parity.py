@@ -271,7 +271,7 @@ def test_the_calls_both_keep_and_break_every_kind_of_check() -> None:
     outcomes: dict[str, set[str]] = defaultdict(set)
 
     @given(calls())
-    @settings(max_examples=80, deadline=None, database=None, phases=[Phase.generate], derandomize=True,
+    @settings(max_examples=240, deadline=None, database=None, phases=[Phase.generate], derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     def collect(call: Transcript) -> None:
         for entry in judged_at_once(call, pack(), CallAnalyzer)["rules"]:
