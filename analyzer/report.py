@@ -28,6 +28,7 @@ def analyze(transcript: Transcript, pack: Pack) -> dict[str, Any]:
         metadata=transcript.metadata,
         roles=roles,
         starts_late=transcript.recording_offset_ms > 0,
+        is_live=False,
     )
     for role, spans in (transcript.activity or {}).items():
         for span in spans:

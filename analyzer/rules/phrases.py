@@ -155,26 +155,27 @@ class PhraseSet:
         self.phrases = tuple(phrases)
         self.allow = tuple(allow)
         self._vocabulary: Vocabulary | None = None
+        self._same: PhraseSet = self  # stands for all sets of the same phrases
 
     def __bool__(self) -> bool:
         return bool(self.phrases)
 
     def find(self, said: Said) -> list[Hit]:
         """All hits, by position; hits of different phrases may overlap. A hit by sound yields to one by spelling."""
-        if self not in said.found:
-            said.found[self] = self._find(said)
-        return list(said.found[self])
+        found: list[Hit] | None = said.found.get(self._same)
+        if found is None:
+            found = said.found[self._same] = self._same._find(said)
+        return list(found)
 
     def any(self, said: Said) -> bool:
         return bool(self.find(said))
 
-    def join(self, vocabulary: Vocabulary) -> None:
-        """Have the phrases looked for together with those of other sets from now on."""
-        self._vocabulary = vocabulary
+    def join(self, vocabulary: Vocabulary, same: PhraseSet) -> None:
+        """Have the phrases looked for together with those of other sets from now on, and those of ``same``, which holds
+        the same phrases, only once."""
+        self._vocabulary, self._same = vocabulary, same
 
     def _find(self, said: Said) -> list[Hit]:
-        if not self.phrases or not said.text:
-            return []
         if self._vocabulary is None:
             self._vocabulary = Vocabulary([self])
         candidates = self._vocabulary.candidates(self, said)
@@ -262,9 +263,12 @@ class Vocabulary:
     @classmethod
     def shared_by(cls, sets: Iterable[PhraseSet]) -> Vocabulary:
         """A vocabulary that its sets know of."""
-        vocabulary = cls(dict.fromkeys(sets))
-        for phrases in vocabulary.sets:
-            phrases.join(vocabulary)
+        known = tuple(dict.fromkeys(sets))
+        same: dict[tuple[tuple[int, ...], ...], PhraseSet] = {}
+        content = {one: (tuple(map(id, one.phrases)), tuple(map(id, one.allow))) for one in known}
+        vocabulary = cls(dict.fromkeys(same.setdefault(content[one], one) for one in known))
+        for one in known:
+            one.join(vocabulary, same[content[one]])
         return vocabulary
 
     def candidates(self, phrases: PhraseSet, said: Said) -> Candidates | None:
@@ -276,6 +280,8 @@ class Vocabulary:
 
     def _all_candidates(self, said: Said) -> dict[PhraseSet, Candidates]:
         found: dict[PhraseSet, Candidates] = defaultdict(Candidates)
+        if not said.text:
+            return found
         for phrases, order in self._written.in_any(said.keyed_texts):
             found[phrases].spelled.add(order)
         for hearing, keys in self._sounding.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field
@@ -44,11 +45,16 @@ class ElementSpec:
 
     def _attribute(self, call: Call) -> PhraseSet | None:
         value = call.metadata.get(self.metadata) if self.metadata else None
-        literal = fold(str(value)).text if value is not None else ""
-        try:
-            return PhraseSet([Phrase(Pattern(literal))]) if literal else None
-        except PatternError:  # a value without a single letter or digit is never said
-            return None
+        return _spoken(str(value)) if value is not None else None
+
+
+@lru_cache(maxsize=1024)
+def _spoken(value: str) -> PhraseSet | None:
+    literal = fold(value).text
+    try:
+        return PhraseSet([Phrase(Pattern(literal))]) if literal else None
+    except PatternError:  # a value without a single letter or digit is never said
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,17 @@ class Said:
         self.matched: dict[Any, list[tuple[int, int]]] = {}
         self.candidates: dict[Any, Any] = {}
         self._sounded: dict[Hearing, str] = {}
+        self._after: tuple[Said, Said] | None = None
 
     def __repr__(self) -> str:
         return f"Said({self.role}, {self.span.start_ms}-{self.span.end_ms} ms, turn {self.turn_of_talk})"
+
+    def after(self, before: Said) -> Said:
+        """Both utterances as one. Every rule asks for the same pair, so it is joined once."""
+        if self._after is None or self._after[0] is not before:
+            stretches = (*before.stretches, *self.stretches)
+            self._after = before, Said(self.role, stretches, self.turn_of_talk)
+        return self._after[1]
 
     # --- text ---
 
