@@ -214,9 +214,9 @@ class _AccuracyWatch(_AddressWatch):
         called = [hit for said in own for hit in keep_longest(check.called.find(said))]
         if known is None or not called:
             return Judgement(Truth.NOT_APPLICABLE)
-        sexes = [sex for sex in map(_sex, called) if sex]
+        first_sex = next(filter(None, map(_sex, called)), None)
         wrong = [
-            hit for hit in called if not self.names.is_of(hit, known.surname) or (_sex(hit) or sexes[0]) != sexes[0]
+            hit for hit in called if not self.names.is_of(hit, known.surname) or (_sex(hit) or first_sex) != first_sex
         ]
         sure = [h for h in wrong if h.confidence >= check.min_confidence and h.said.role is Role.AGENT]
         if sure:
