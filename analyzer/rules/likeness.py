@@ -97,7 +97,7 @@ class Likeness:
     def judge(self, sentence: str) -> tuple[float, str]:
         """Probability that a folded sentence is forbidden, and its likeliest category."""
         totals = list(self.bias)
-        for name in {name for name, _, _ in ngrams(sentence)}:
+        for name in dict.fromkeys(name for name, _, _ in ngrams(sentence)):  # in order: sums of floats depend on it
             for index, weight in enumerate(self.weights.get(name, ())):
                 totals[index] += weight
         best = max(range(len(totals)), key=lambda index: totals[index])
