@@ -9,7 +9,7 @@ unsure at most: shown to people, never scored.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -108,7 +108,7 @@ class Likeness:
     def evidence(self, sentence: str, category: str) -> tuple[int, int]:
         """Range of the characters that speak for the category."""
         index = self.categories.index(category)
-        share: Counter[int] = Counter()
+        share: dict[int, float] = defaultdict(float)
         for name, start, end in ngrams(sentence):
             if name in self.weights:
                 for place in range(start, end):
