@@ -26,7 +26,8 @@ def pack(tmp_path: Path) -> Pack:
     text = rule.read_text(encoding="utf-8")
     rule.write_text(
         text.replace(
-            "cases: []", "categories: [推诿, 命令]\nmodel: {name: tiny, severity: {推诿: critical}}\ncases: []"
+            "cases: []",
+            "categories: [推诿, 命令]\nmodel: {name: tiny, severity: {推诿: critical, 命令: major}}\ncases: []",
         ).replace("any_of: [不关我的事]", "any_in: [shirk]"),
         encoding="utf-8",
     )

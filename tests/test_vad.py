@@ -144,7 +144,7 @@ def test_speech_over_a_tone_is_found() -> None:
 
 def test_a_murmur_too_faint_for_webrtcvad_keeps_no_stretch_open() -> None:
     """On this leg the other one leaks at -54 dBFS; Silero alone goes on for as long as that does."""
-    (recording,) = find_recordings([SAMPLES / "telecom-data-plan" / "call.ogg"]).recordings
+    (recording,) = find_recordings([SAMPLES / "telecom-data-plan" / "call.m4a"]).recordings
     leg = np.concatenate([block.channels[Role.CUSTOMER] for block in decode(recording)])
     truth = json.loads((SAMPLES / "telecom-data-plan" / "truth.json").read_text("utf-8"))
     spoken = [Span(*times) for turn in truth["turns"] if turn["role"] == "customer" for times in turn["chars"]]

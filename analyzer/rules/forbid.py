@@ -300,7 +300,7 @@ class ExemptionSpec(Spec):
 
 
 class ModelSpec(Spec):
-    """A likeness model, and what its findings carry by category."""
+    """A likeness model, and what its findings carry; categories without a severity are left to the lists."""
 
     name: str
     severity: dict[str, Annotated[Severity, Enum]] = {}
@@ -316,10 +316,11 @@ class ModelSpec(Spec):
             category: Phrase(
                 Pattern(category),
                 category=category,
-                severity=self.severity.get(category),
+                severity=self.severity[category],
                 exempt=frozenset(self.exempt.get(category, ())),
             )
             for category in categories
+            if category in self.severity
         }
         return Likeness.read(fields, phrases)
 
