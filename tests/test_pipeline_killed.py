@@ -80,19 +80,20 @@ def test_killed_five_times_at_random_moments_the_reports_are_the_same_bytes(fold
     print(f"seed {seed}")  # shown when the test fails
     moments = random.Random(seed)
     run = folder / "killed"
+    unfinished = 0
     for _ in range(5):
         process = start(folder, run)
-        wait_until_done(process, run, len(done_lines(run)) + moments.randrange(0, 5))
-        time.sleep(moments.random() * 0.05)
+        wait_until_done(process, run, len(done_lines(run)) + moments.randrange(0, 4))
+        time.sleep(moments.random() * 0.01)  # calls of 8 s and no recogniser: a quick machine scores several meanwhile
         process.kill()
         process.communicate()
-    before = len(done_lines(run))
+        unfinished += len(done_lines(run)) < N_CALLS
     code, errors = finish(folder, run)
     assert code == 3, errors
     assert reports(run) == reports(clean)
     assert set(Counter(done_lines(run)).values()) == {1}, "no call counts twice"
     assert len(done_lines(run)) == N_CALLS
-    assert before < N_CALLS, "it was killed before the end"
+    assert unfinished >= 3, "it was killed before the end"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -32,11 +32,29 @@ class Geometry:
     width: int = 192
     heads: int = 4
     encoder_layers: int = 3
-    decoder_layers: int = 3
+    decoder_layers: int = 5
     audio_positions: int = 1500
     text_positions: int = 448
 
     as_dict = asdict
+
+
+def deepened(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """The state with `layers` decoder layers: new ones before the last, copies of its neighbour that at first add nothing.
+
+    What was learnt is kept to the bit, and the heads of a copy already look where theirs should.
+    """
+    present = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("decoder."))
+    order = [*range(present - 1), *[present - 2] * (layers - present), present - 1]
+    grown = {name: value for name, value in state.items() if not name.startswith("decoder.")}
+    for new, old in enumerate(order):
+        for name, value in state.items():
+            if not name.startswith(f"decoder.{old}."):
+                continue
+            part = name.removeprefix(f"decoder.{old}.")
+            adds = present - 1 <= new < layers - 1 and part.startswith(("attention.out", "cross.out", "feed_forward.down"))
+            grown[f"decoder.{new}.{part}"] = torch.zeros_like(value) if adds else value.clone()
+    return grown
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

@@ -36,7 +36,7 @@ from torch import Tensor
 from models.training import restore
 from models.training.corpus import PHONEME_CLASSES
 from models.training.espeak import is_han
-from models.training.model import GUIDED_HEADS, Geometry, Network
+from models.training.model import GUIDED_HEADS, Geometry, Network, deepened
 from models.training.muon import Muon
 from models.training.pronunciation import Pronouncer
 from models.training.text import Composer as TextComposer
@@ -585,7 +585,8 @@ def work(rank: int, given: argparse.Namespace) -> None:
     if given.start and given.start.is_dir():
         network.load_state_dict(restore.weights(given.start, network.geometry), strict=False)
     elif given.start:
-        network.load_state_dict(torch.load(given.start)["weights"], strict=False)
+        state = deepened(torch.load(given.start)["weights"], network.geometry.decoder_layers)
+        network.load_state_dict(state, strict=False)
     if given.sound_alike:
         sound_alike(network, vocabulary)
     corpus = Corpus(given.corpus)
