@@ -93,6 +93,20 @@ def profiles(name_or_path: str | Path = STANDARD) -> list[str]:
     return sorted(path.stem for path in (_folder(name_or_path) / "profiles").glob("*.yaml"))
 
 
+def profile_specs(name_or_path: str | Path = STANDARD) -> dict[str, ProfileSpec]:
+    """What every profile of a pack says, by name; empty where it cannot be read. Rules and words are not read."""
+    loader = _Loader(_folder(name_or_path))
+    return {name: loader.profile(name)[1] for name in profiles(name_or_path)}
+
+
+def profile_faults(opened: PackFiles) -> list[str]:
+    """The faults that the profiles of an opened pack have, all of them. Only rules that a profile changes are read."""
+    loader = _Loader(opened.folder)
+    for name in profiles(opened.folder):
+        loader.judge_profile(name, opened)
+    return list(dict.fromkeys(loader.faults))
+
+
 def _folder(name_or_path: str | Path) -> Path:
     if str(name_or_path) == STANDARD:
         found = next((folder for folder in _SHIPPED if (folder / "pack.yaml").is_file()), None)
@@ -150,7 +164,7 @@ class _Loader:
         lists = {words.name: words for words in self._word_lists(slots)}
         words = Words(lists, slots, models=self._models())
         words = replace(words, allow=tuple(phrase.pattern for phrase in self._phrases(head, "allow", words)))
-        profile_file, spec = self._profile(profile_name)
+        profile_file, spec = self.profile(profile_name)
         rules = list(self._rules(words, profile_file, spec))
         self._check_references(rules, profile_file, spec)
         pack = Pack(
@@ -328,7 +342,8 @@ class _Loader:
 
     # --- rules and profiles ---
 
-    def _profile(self, name: str) -> tuple[YamlFile, ProfileSpec]:
+    def profile(self, name: str) -> tuple[YamlFile, ProfileSpec]:
+        """The file of a profile, and what it says with all that it takes over from the one it extends."""
         path = self.folder / "profiles" / f"{name}.yaml"
         if not path.is_file():
             known = [p.stem for p in sorted((self.folder / "profiles").glob("*.yaml"))]
@@ -337,7 +352,7 @@ class _Loader:
             return YamlFile(self._path(path), {}), ProfileSpec(name=name)
         file = self._yaml(path)
         try:
-            spec = ProfileSpec.model_validate(file.fields)
+            spec = ProfileSpec.model_validate(self._with_extended(file, [name]))
         except ValidationError as error:
             for problem in error.errors():
                 place = tuple(part for part in problem["loc"] if part in ("rules",) or part not in _UNION_TAGS)
@@ -346,6 +361,28 @@ class _Loader:
         if spec.name != name:
             self._fault(file, Fault(("name",), f"name {spec.name!r} differs from the file's, {name!r}"))
         return file, spec
+
+    def _with_extended(self, file: YamlFile, chain: list[str]) -> dict[str, Any]:
+        """The fields of a profile laid over those of the one it extends: for each rule key by key."""
+        base = file.fields.get("extends")
+        path = self.folder / "profiles" / f"{base}.yaml"
+        if base is None:
+            return file.fields
+        if base in chain or not path.is_file():
+            why = "itself" if base in chain else f"an unknown profile {base!r}"
+            self._fault(file, Fault(("extends",), f"the profile extends {why}"))
+            return file.fields
+        below = self._with_extended(self._yaml(path), [*chain, base])
+        rules, own = dict(below.get("rules") or {}), file.fields.get("rules") or {}
+        if isinstance(own, dict):
+            rules |= {rule: _laid_over(rules.get(rule), weight) for rule, weight in own.items()}
+        return {**below, **file.fields, "rules": rules}
+
+    def judge_profile(self, name: str, opened: PackFiles) -> None:
+        """Note the faults of one more profile of a pack."""
+        file, spec = self.profile(name)
+        rules = [self._adjusted(rule, opened.files[rule.id], opened.words, file, spec) for rule in opened.rules]
+        self._check_references(rules, file, spec)
 
     def _rules(self, words: Words, profile_file: YamlFile, spec: ProfileSpec) -> Iterator[Rule]:
         seen: dict[str, str] = {}
@@ -405,6 +442,14 @@ class _Loader:
 
 _HEAD_KEYS = ("name", "version", "title", "back_channel", "allow")
 _UNION_TAGS = ("float", "int", "dict[Severity,float]", "[key]")
+
+
+def _laid_over(below: Any, own: Any) -> Any:
+    """What a profile says of a rule over what the extended one says; points of its own bring their own deductions."""
+    if not isinstance(below, dict) or not isinstance(own, dict):
+        return own
+    kept = {key: value for key, value in below.items() if not ("max_points" in own and key in ("deduct", "cap"))}
+    return {**kept, **own}
 
 
 def _reachable(start: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:
@@ -479,6 +524,7 @@ class WeightSpec(_Spec):
 class ProfileSpec(_Spec):
     name: str
     title: str = ""
+    extends: str | None = None
     pass_mark: float = Field(default=PASS_MARK, ge=0, le=100)
     rules: dict[str, WeightSpec] = {}
 

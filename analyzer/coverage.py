@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analyzer.cases import alone, fires, is_silent, run_case
-from analyzer.catalog import PackFiles, open_pack, profiles
+from analyzer.catalog import PackFiles, open_pack, profile_specs
 from analyzer.clauses import Clause, How, Ledger, read_ledger
 from analyzer.errors import InputError
 from analyzer.kpi import KPI
@@ -103,8 +103,8 @@ def cover(name_or_path: str) -> Coverage:
 def _options_of(name_or_path: str) -> dict[str, list[str]]:
     """Which profiles set an option of a rule, or switch it, by rule id."""
     setting: dict[str, list[str]] = {}
-    for profile in profiles(name_or_path):
-        for rule_id, weight in open_pack(name_or_path, profile).profile.rules.items():
+    for profile, spec in profile_specs(name_or_path).items():
+        for rule_id, weight in spec.rules.items():
             if weight.options or weight.status or weight.severity or not weight.enabled:
                 setting.setdefault(rule_id, []).append(profile)
     return setting

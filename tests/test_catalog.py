@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.catalog import digest, load_pack, profiles
+from analyzer.catalog import digest, load_pack, open_pack, profile_faults, profiles
 from analyzer.errors import ConfigError
 from analyzer.rules import Status
 
@@ -152,3 +152,37 @@ def test_the_digest_changes_with_any_file_and_with_nothing_else(folder: Path) ->
     assert digest(folder) == before
     edit(folder / "words/polite.tsv", "谢谢\t", "多谢\t")
     assert digest(folder) != before
+
+
+def extended(folder: Path, rules: str, base: str = "standard") -> None:
+    """A profile ``house`` that extends another."""
+    text = f"name: house\ntitle: 本中心\nextends: {base}\nrules:\n{rules}"
+    (folder / "profiles" / "house.yaml").write_text(text, encoding="utf-8")
+
+
+def test_a_profile_takes_over_what_it_does_not_say_itself(folder: Path) -> None:
+    edit(folder / "profiles" / "standard.yaml", "polite_quota: {max_points: 15, ", "polite_quota: {enabled: false, ")
+    extended(folder, "  opening: {max_points: 40}\n  polite_quota: {enabled: true}\n")
+    below, house = load_pack(folder), load_pack(folder, "house")
+    assert (house.profile.title, house.profile.pass_mark) == ("本中心", below.profile.pass_mark)
+    assert house.profile.weights["banned_phrase"] == below.profile.weights["banned_phrase"]
+    assert (house.profile.weights["opening"].max_points, house.profile.weights["opening"].deduct) == (40, 40)
+    assert house.profile.weights["polite_quota"].deduct == 15
+    assert {rule.id for rule in house.rules} - {rule.id for rule in below.rules} == {"polite_quota"}
+
+
+@pytest.mark.parametrize(("base", "why"), [("standrad", "extends an unknown profile 'standrad'"), ("house", "itself")])
+def test_a_profile_extends_one_there_is_and_not_itself(folder: Path, base: str, why: str) -> None:
+    extended(folder, "  opening: {max_points: 40}\n", base)
+    (fault,) = faults(folder, "house")
+    assert fault.startswith("profiles/house.yaml:3: ")
+    assert why in fault
+
+
+def test_faults_of_all_profiles_are_found_with_one_reading_of_the_rules(folder: Path) -> None:
+    extended(folder, "  opening: {options: {windo: 3}}\n  openig: {max_points: 1}\n")
+    opened = open_pack(folder)
+    assert opened.faults == ()
+    unknown_key, unknown_rule = profile_faults(opened)
+    assert "house.yaml:5: unknown key 'windo'" in unknown_key
+    assert "house.yaml:6: unknown rule 'openig'; did you mean 'opening'?" in unknown_rule

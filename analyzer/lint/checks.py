@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from analyzer.catalog import STANDARD, open_pack, profiles
+from analyzer.catalog import STANDARD, open_pack, profile_faults
 from analyzer.clauses import read_ledger
 from analyzer.lint import in_cases, in_rules, in_words
 from analyzer.lint.problems import Problem, Subject
@@ -45,9 +45,7 @@ def lint(name_or_path: str | Path = STANDARD, skip: Collection[str] = ()) -> lis
     """
     opened = open_pack(name_or_path)
     ledger = read_ledger(opened.folder)
-    faults = [*opened.faults, *ledger.faults]
-    for profile in profiles(name_or_path):
-        faults += open_pack(name_or_path, profile).faults
+    faults = [*opened.faults, *ledger.faults, *profile_faults(opened)]
     subject = Subject(opened, ledger)
     found = (problem for name, check in CHECKS.items() if name not in skip for problem in check(subject))
     return [*_loading(dict.fromkeys(faults)), *sorted(set(found))]

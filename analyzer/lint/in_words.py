@@ -91,11 +91,20 @@ def masked(subject: Subject) -> Iterator[Problem]:
     for rule in subject.live_rules:
         for path, found in phrase_sets(rule.check):
             for phrase in found.phrases:
-                said = list(islice(_matching(phrase, subject), _TRIALS))
-                if said and not any(_is_hit(rule, path, found, one) for one in said):
+                if said := _never_hit(rule, path, found, phrase, subject):
                     place = subject.words_place(phrase.place, rule)
-                    why = f"{phrase.pattern.source!r} is never a hit in {rule.id}: {_mask(found, phrase, said[0])}"
+                    why = f"{phrase.pattern.source!r} is never a hit in {rule.id}: {_mask(found, phrase, said)}"
                     yield Problem(place, "masked", why)
+
+
+def _never_hit(rule: Rule, path: tuple[str, ...], found: PhraseSet, phrase: Phrase, subject: Subject) -> Said | None:
+    """The first utterance that holds the phrase, if none of them is found to; most phrases are found in the first."""
+    first = None
+    for said in islice(_matching(phrase, subject), _TRIALS):
+        if _is_hit(rule, path, found, said):
+            return None
+        first = first or said
+    return first
 
 
 def _matching(phrase: Phrase, subject: Subject) -> Iterator[Said]:
@@ -181,13 +190,15 @@ def _collisions(subject: Subject, origin: str, texts: list[str], *, by_sound: bo
 
 
 def _banned(subject: Subject, texts: list[str], *, by_sound: bool) -> Iterator[tuple[Hit, Rule]]:
-    """What the rules that forbid something anywhere find in the sentences, by sound alone or by spelling alone."""
+    """What phrases of the rules that forbid something anywhere find in the sentences, by sound alone or by spelling
+    alone. What a likeness model finds is no phrase's doing."""
+    matches = (Match.HOMOPHONE,) if by_sound else (Match.EXACT, Match.VARIANT)
     for text in texts:
         said = said_of(text)
         for rule in subject.live_rules:
             if isinstance(rule.check, Forbid) and rule.check.speaker in (None, Role.AGENT):
                 for hit in rule.check.hits_in(said):
-                    if (hit.match is Match.HOMOPHONE) is by_sound:
+                    if hit.match in matches:
                         yield hit, rule
 
 

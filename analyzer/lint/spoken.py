@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice, product
 from typing import Any
 
@@ -39,6 +39,7 @@ def sentences(source: str, slots: Mapping[str, tuple[str, ...]], most: int = 64)
             yield text
 
 
+@lru_cache(maxsize=4096)  # phrases of one list are listened to for each rule that uses it
 def said_of(text: str, role: Role = Role.AGENT) -> Said:
     """The sentence as an utterance of its own."""
     span = Span(0, _MS_PER_CHARACTER * len(text))
