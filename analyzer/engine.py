@@ -137,12 +137,13 @@ class CallAnalyzer:
         self.pack = pack
         self.call = Call(direction=direction, metadata=dict(metadata or {}), starts_late=starts_late)
         self._channels = {role: _Channel(role) for role in sorted(roles, key=_ROLE_ORDER.__getitem__)}
-        self._watches = {rule.id: rule.check.watch(self.call) for rule in pack.in_order_of_need()}
+        self._watches = {rule.id: rule.check.watch(self.call) for rule in pack.in_order_of_need}
         told = [rule for rule in pack.rules if not rule.directions or direction in rule.directions]
         self._glimpsing = [rule for rule in told if _overrides(self._watches[rule.id], "glimpse")]
         self._finding = [rule for rule in told if _overrides(self._watches[rule.id], "findings_so_far")]
         self._reaching = [watch for watch in self._watches.values() if _overrides(watch, "reach")]
         self._is_live = is_live
+        self._reached_ms = 0
         self._floor: Role | None = None
         self._shown: dict[str, FindingEvent] = {}
         self._counted: dict[str, FindingEvent] = {}
@@ -206,7 +207,7 @@ class CallAnalyzer:
         self._release()
         self.call.end_ms = max([end_ms, *(said.span.end_ms for said in self.call.said)])
         judgements: dict[str, Judgement] = {}
-        for rule in self.pack.in_order_of_need():
+        for rule in self.pack.in_order_of_need:
             judgements[rule.id] = self._judge(rule, judgements)
         events = tuple(self._show(self._counted))
         return CallResult({rule.id: judgements[rule.id] for rule in self.pack.rules}, self.call, events)
@@ -215,10 +216,14 @@ class CallAnalyzer:
 
     def _release(self) -> None:
         """Hand closed utterances to the rules in order of call time, as far as nothing earlier can come."""
+        heard = len(self.call.said)
         while (said := self._first_closed()) is not None:
             self._channels[said.role].release(said)
             self._hear(said)
         reached = min(channel.next_start_ms for channel in self._channels.values())
+        if reached == self._reached_ms and heard == len(self.call.said):
+            return
+        self._reached_ms = reached
         for watch in self._reaching:
             watch.reach(reached)
 
@@ -234,9 +239,20 @@ class CallAnalyzer:
     def _hear(self, said: Said) -> None:
         said.back_channel = self.pack.is_back_channel(said)
         said.turn_of_talk = self._take_turn(said)
+        before = self._just_before(said)
         self.call.said.append(said)
-        for watch in self._watches.values():
-            watch.hear(said)
+        for rule_id in self.pack.listeners.concerned(said, before):
+            self._watches[rule_id].hear(said)
+
+    def _just_before(self, said: Said) -> Said | None:
+        """The same speaker's utterance before, if a phrase that it began may go on: since then others said nothing but
+        back-channel."""
+        for earlier in reversed(self.call.said):
+            if earlier.role is said.role:
+                return earlier if said.may_continue(earlier) else None
+            if not earlier.back_channel:
+                return None
+        return None
 
     def _take_turn(self, said: Said) -> int | None:
         """Number of the turn of talk: a side's turn lasts until the other says something that is not back-channel."""

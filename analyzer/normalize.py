@@ -14,7 +14,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 CLAUSE, SENTENCE = 1, 2  # strength of a break before a character
@@ -53,6 +52,7 @@ class Folded:
         return self.origin[start], self.origin[end - 1] + 1
 
 
+@lru_cache(maxsize=1024)
 def fold(raw: str) -> Folded:
     """Fold ``raw`` for comparison.
 
@@ -160,20 +160,25 @@ def _opencc() -> Any:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def word_edges(folded: Folded) -> frozenset[int]:
-    """Positions in ``folded.text`` where a word starts or ends (jieba), clause edges included.
+def is_word_edge(folded: Folded, position: int) -> bool:
+    """Whether a word starts or ends (jieba) at ``position`` of ``folded.text``. Where clauses do, words do.
 
     Dictionary words only: a guessed word (the HMM's 好云岭 in 您好云岭银行) would hide a phrase; a known one (申请)
     rightly does.
     """
-    edges = {0, len(folded.text)}
-    starts = [i for i, strength in enumerate(folded.breaks) if strength]
-    for start, end in pairwise(starts):
-        position = start
-        edges.add(start)
-        for word in _jieba().cut(folded.text[start:end], HMM=False):
-            edges.update(position + edge for edge in _edges_inside(word))
-            position += len(word)
+    if position in (0, len(folded.text)) or folded.breaks[position]:
+        return True
+    start = max(i for i in range(position) if folded.breaks[i])
+    end = next(i for i in range(position, len(folded.breaks)) if folded.breaks[i])
+    return position - start in _edges_of_clause(folded.text[start:end])
+
+
+@lru_cache(maxsize=4096)
+def _edges_of_clause(text: str) -> frozenset[int]:
+    edges, position = set[int](), 0
+    for word in _jieba().cut(text, HMM=False):
+        edges.update(position + edge for edge in _edges_inside(word))
+        position += len(word)
     return frozenset(edges)
 
 
@@ -276,6 +281,7 @@ _LONGEST_INITIALISM = 5
 _LONGEST_VALUE = 16  # digits that cn2an reads as a number
 
 
+@lru_cache(maxsize=1024)
 def syllables(raw: str) -> tuple[int, ...]:
     """How many syllables a listener hears for each character of ``raw``.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.normalize import CLAUSE, SENTENCE, fold, fold_source, simplify, sound, sounds, syllables, word_edges
+from analyzer.normalize import CLAUSE, SENTENCE, fold, fold_source, is_word_edge, simplify, sound, sounds, syllables
 
 RAW = st.text(st.sampled_from("您好請問帳號，。！ 　ＡｂＣ12３…①㎏[笑](噪音)“”喂\n幹嘛其它"), max_size=40)
 
@@ -80,7 +80,7 @@ def test_the_operators_of_a_pattern_survive_folding() -> None:
     ],
 )
 def test_words_of_the_dictionary_have_edges_and_guessed_ones_do_not(raw: str, position: int, is_edge: bool) -> None:
-    assert (position in word_edges(fold(raw))) is is_edge
+    assert is_word_edge(fold(raw), position) is is_edge
 
 
 def test_characters_of_one_syllable_sound_alike_and_tones_do_not_matter() -> None:

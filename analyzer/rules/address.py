@@ -129,6 +129,10 @@ class Address(Check):
     unsure_from: int | None = 1
     min_turns: int = 3
 
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
+
     def watch(self, call: Call) -> Watch:
         return _UseWatch(self, call)
 
@@ -198,6 +202,10 @@ class AddressAccuracy(Check):
     called: PhraseSet
     wording: Wording
     min_confidence: float = 0.5
+
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
 
     def watch(self, call: Call) -> Watch:
         return _AccuracyWatch(self, call)

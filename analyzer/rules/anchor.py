@@ -16,7 +16,7 @@ from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, may_be_by
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.findings import Finding, Judgement, Owed
 from analyzer.rules.phrases import PhraseSet, keep_longest
-from analyzer.rules.said import Place, Said, Stretch
+from analyzer.rules.said import Place, Said
 from analyzer.rules.truth import Truth, every, some
 from analyzer.types import Match, Role, Span
 
@@ -65,7 +65,8 @@ class Cue:
 
     def points(self, said: Said) -> list[Point]:
         """The cue's hits in one utterance, whatever the window."""
-        if not may_be_by(said, self.speaker) or (self.unless and self.unless.any(said)):
+        found = self.phrases.find(said)
+        if not found or not may_be_by(said, self.speaker) or (self.unless and self.unless.any(said)):
             return []
         return [
             Point(
@@ -74,7 +75,7 @@ class Cue:
                 span=hit.span,
                 sure=hit.confidence >= self.min_confidence and is_by(said, self.speaker),
             )
-            for hit in keep_longest(self.phrases.find(said))
+            for hit in keep_longest(found)
         ]
 
     def counts(self, point: Point, call: Call) -> bool:
@@ -193,9 +194,9 @@ class Range:
         said = self.point.said
         match self.reach.where:
             case Where.AFTER:
-                return part_of(said, self.point.last, len(said.raw))
+                return said.part(self.point.last, len(said.raw))
             case Where.BEFORE:
-                return part_of(said, 0, self.point.first)
+                return said.part(0, self.point.first)
         return said
 
     def _before(self, earlier: Sequence[Said]) -> list[Said]:
@@ -222,28 +223,10 @@ class Range:
         return [piece for said in going_on if (piece := _between(said, end, said.span.end_ms + 1))]
 
 
-def part_of(said: Said, first: int, last: int) -> Said | None:
-    """Raw characters ``first`` to ``last`` of an utterance as an utterance of its own; None where no word is left."""
-    if first <= 0 and last >= len(said.raw):
-        return said
-    stretches, begin = [], 0
-    for stretch in said.stretches:
-        start, end = max(first - begin, 0), min(last - begin, len(stretch.text))
-        if start < end:
-            times = said.times[begin + start : begin + end]
-            span = Span(times[0].start_ms, max(times[0].start_ms, *(time.end_ms for time in times)))
-            stretches.append(
-                Stretch(stretch.utterance, stretch.char_start + start, stretch.char_start + end, span),
-            )
-        begin += len(stretch.text)
-    part = Said(said.role, stretches, said.turn_of_talk, said.back_channel) if stretches else None
-    return part if part and part.text else None
-
-
 def _between(said: Said, start_ms: int, end_ms: int) -> Said | None:
     """The part of an utterance whose characters have their midpoints in [start_ms, end_ms)."""
     inside = [index for index, time in enumerate(said.times) if start_ms <= time.midpoint_ms < end_ms]
-    return part_of(said, inside[0], inside[-1] + 1) if inside else None
+    return said.part(inside[0], inside[-1] + 1) if inside else None
 
 
 # --- an anchored check ------------------------------------------------------------------------------------------------
@@ -283,9 +266,9 @@ class _Episode:
         self.call = Call(
             call.direction, call.metadata, starts_late=call.starts_late, turns=call.turns, activity=call.activity
         )
-        self.watch = check.check.watch(self.call)
         if is_by(point.said, check.speaker) and point.said not in self.range.pieces:
             self.call.said.append(point.said)  # the speaker was there to say what is owed
+        self.watch = check.check.watch(self.call)
         for piece in self.range.pieces:
             self._tell(piece)
 

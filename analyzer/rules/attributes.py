@@ -70,6 +70,10 @@ class Attributes(Check):
     when_unknown: Truth = Truth.NOT_APPLICABLE
     at_end: bool = False
 
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
+
     def watch(self, call: Call) -> Watch:
         return _AttributesWatch(self, call)
 

@@ -8,10 +8,11 @@ watch says in between (``findings_so_far``, ``glimpse``, ``owed``) is for the ag
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from analyzer.rules.call import Call
 from analyzer.rules.findings import Finding, Judgement, Owed
+from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
 
 
@@ -20,7 +21,7 @@ class Watch(ABC):
 
     @abstractmethod
     def hear(self, said: Said) -> None:
-        """The next utterance, in order of start."""
+        """The next utterance, in order of start; it stands last in ``Call.said``."""
 
     @abstractmethod
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
@@ -50,6 +51,12 @@ class Check(ABC):
     def needs(self) -> tuple[str, ...]:
         """Ids of the rules whose judgements it wants to see."""
         return ()
+
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        """Phrases of which an utterance holds one if it means anything to a watch; others need not be heard. None: all
+        must be."""
+        return None
 
     @abstractmethod
     def watch(self, call: Call) -> Watch:

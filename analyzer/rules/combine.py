@@ -6,7 +6,7 @@ unsure > violated; ``not`` swaps met and violated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from analyzer.rules.call import Call
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.faults import Fault, Place, RuleFaults
 from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spec import Builder, RuleSpec
 from analyzer.rules.truth import Truth, every, negation
@@ -39,6 +40,11 @@ class Combined(Check):
     @property
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(needed for member in self.members for needed in member.needs))
+
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        cues = [member.listens_for for member in self.members]
+        return None if None in cues else [cue for own in cues for cue in own or ()]
 
     def watch(self, call: Call) -> Watch:
         return _CombinedWatch(self, call, [member.watch(call) for member in self.members])

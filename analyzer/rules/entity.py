@@ -103,6 +103,10 @@ class Mention(Check):
     about: PhraseSet = field(default_factory=lambda: PhraseSet(()))
     within_turns: int = 1
 
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
+
     def watch(self, call: Call) -> Watch:
         return _MentionWatch(self, call)
 
@@ -169,6 +173,10 @@ class Echo(Check):
     within_turns: int = 2
     asked: PhraseSet = field(default_factory=lambda: PhraseSet(()))
     words: PhraseSet = field(default_factory=lambda: PhraseSet(()))
+
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
 
     def watch(self, call: Call) -> Watch:
         return _EchoWatch(self, call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,6 @@ from analyzer.rules.truth import Truth
 from analyzer.types import Role, Severity
 
 _FAINT = 0.5  # speech recognised with less confidence may have held anything
-LONGEST_BREAK_MS = 2000  # between two utterances that one phrase may span; more and the speaker has begun anew
 _QUOTES = {"“": "”", "「": "」", "『": "』", "‘": "’", '"': '"', "《": "》"}
 
 
@@ -131,6 +130,11 @@ class Forbid(Check):
     unit: str | None = None
     likeness: Likeness | None = None
 
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        waits = any(exemption.waits_for_next() for exemption in self.exemptions.values())
+        return None if self.likeness or waits else (self.phrases,)
+
     def watch(self, call: Call) -> Watch:
         return _ForbidWatch(self, call)
 
@@ -171,27 +175,24 @@ class _ForbidWatch(Watch):
         self.check, self.call = check, call
         self.final: list[Hit] = []
         self.open: list[Hit] = []  # may be excused by the speaker's next utterance
-        self.before: Said | None = None  # the utterance just heard, if a phrase may go on in the next
+        self.first = len(call.said)  # of the utterances that are this watch's to hear
 
     def hear(self, said: Said) -> None:
         if not may_be_by(said, self.check.speaker):
-            self.before = self.before if said.back_channel else None
             return
         self._settle_open(said)
-        hits = [*self.check.hits_in(said), *self._across(said)]
-        self.before = said
-        for hit in hits:
+        for hit in (*self.check.hits_in(said), *self._across(said)):
             waits = self.check.next_within_ms(hit) is not None
             (self.open if waits else self.final).append(hit)
 
     def _across(self, said: Said) -> list[Hit]:
         """Phrases that begin in the utterance before and end in this one, apart from what either holds by itself."""
-        before = self.before
-        if before is None or before.role is not said.role:
-            return []
-        if said.span.start_ms - before.span.end_ms > LONGEST_BREAK_MS:
+        before = self._just_before()
+        if before is None or not said.may_continue(before):
             return []
         joined = said.after(before)
+        if not self.check.likeness and not self.check.phrases.any(joined):
+            return []
         seam = len(before.text)
         if joined.text != before.text + said.text:
             return []
@@ -205,12 +206,25 @@ class _ForbidWatch(Watch):
             and not any(hit.start < end and start < hit.end for start, end in alone)
         ]
 
+    def _just_before(self) -> Said | None:
+        """What the speaker said before, with nothing but back-channel since."""
+        for earlier in reversed(self.call.said[self.first : -1]):
+            if may_be_by(earlier, self.check.speaker):
+                return earlier
+            if not earlier.back_channel:
+                return None
+        return None
+
     def _settle_open(self, following: Said) -> None:
+        if not self.open:
+            return
         own = [hit for hit in self.open if hit.said.role is following.role]
         self.open = [hit for hit in self.open if hit.said.role is not following.role]
         self.final += [hit for hit in own if not self.check.is_excused_by_next(hit, following)]
 
     def reach(self, ms: int) -> None:
+        if not self.open:
+            return
         expired = [hit for hit in self.open if hit.said.span.end_ms + (self.check.next_within_ms(hit) or 0) < ms]
         self.final += expired
         self.open = [hit for hit in self.open if hit not in expired]

@@ -61,6 +61,10 @@ class Measured(Check):
     def unit(self) -> str:
         return "" if self.measure is Measure.TALK_RATIO else "秒"
 
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
+
     def watch(self, call: Call) -> Watch:
         return _MeasureWatch(self, call)
 

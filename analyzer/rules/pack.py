@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from analyzer.rules.listeners import Listeners
 from analyzer.rules.patterns import HESITATION
 from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
@@ -54,7 +56,7 @@ class Profile:
         return self.weights.get(rule.id) or Weight.of(rule.severity)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pack:
     """Everything that judges a call. ``rules`` are those that run (stable and trial), by topic and id."""
 
@@ -71,7 +73,12 @@ class Pack:
     def is_scored(self, rule: Rule) -> bool:
         return rule.status is Status.STABLE
 
-    def in_order_of_need(self) -> list[Rule]:
+    @cached_property
+    def listeners(self) -> Listeners:
+        return Listeners({rule.id: rule.check for rule in self.rules})
+
+    @cached_property
+    def in_order_of_need(self) -> tuple[Rule, ...]:
         """Rules so ordered that each follows those whose judgements it needs. The catalogue refuses circles."""
         by_id = {rule.id: rule for rule in self.rules}
         ordered: dict[str, Rule] = {}
@@ -84,7 +91,7 @@ class Pack:
 
         for rule in self.rules:
             place(rule)
-        return list(ordered.values())
+        return tuple(ordered.values())
 
     def is_back_channel(self, said: Said) -> bool:
         """Nothing but 嗯, 对, 好的 and hesitation."""

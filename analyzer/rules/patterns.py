@@ -3,7 +3,7 @@
 Theory of operation. An utterance is matched as *marked text*: its folded characters with private-use marks where an
 utterance, a clause or a sentence starts and ends. A pattern becomes one linear-time regular expression over marked
 text, with a gap between any two elements in which hesitation and breaks may stand. Three things are read off a pattern
-besides: *keys*, literals of which every match contains one (so that one Aho-Corasick pass finds the few patterns worth
+besides: *needs*, literals that every match contains (so that one Aho-Corasick pass finds the few patterns worth
 running), *spellings*, the plain strings it stands for, and whether anything in it is open. For comparison by sound the
 same pattern is compiled over syllables (``hearing``).
 """
@@ -103,6 +103,25 @@ Sequence = tuple[Node, ...]
 Slots = Mapping[str, Sequence]
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Text as RE2 reads it, encoded once for all the patterns that are looked for in it."""
+
+    utf8: bytes
+
+    @classmethod
+    def of(cls, text: str) -> Encoded:
+        return cls(text.encode())
+
+    def characters(self, span: tuple[int, int]) -> tuple[int, int]:
+        """The range of characters at a range of bytes; what is nowhere (-1, -1) stays nowhere."""
+        start, end = span
+        if start < 0:
+            return span
+        first = len(self.utf8[:start].decode())
+        return first, first + len(self.utf8[start:end].decode())
+
+
 class Pattern:
     """One phrase of the pattern language.
 
@@ -122,10 +141,16 @@ class Pattern:
         """It holds a slot, ``…`` or a negated class: what it matches is not spelled out."""
         return _is_open(self.nodes)
 
-    @cached_property
+    @property
     def keys(self) -> tuple[str, ...] | None:
         """Literals of which every match, less hesitation and marks, contains one; None if there is none."""
-        return _keys(self.nodes)
+        return self.needs[0] if self.needs else None
+
+    @cached_property
+    def needs(self) -> tuple[tuple[str, ...], ...]:
+        """Sets of literals: every match, less hesitation, marks and fillers, contains one of each. The first set, the
+        ``keys``, tells most; where it tells enough there is no other."""
+        return _needs(self.nodes)
 
     @cached_property
     def spellings(self) -> tuple[str, ...]:
@@ -147,16 +172,21 @@ class Pattern:
         """Most characters it spells out; what stays open is not counted."""
         return _longest(self.nodes)
 
-    def search_all(self, marked: str) -> Iterator[tuple[int, int]]:
+    def search_all(self, marked: Encoded) -> list[tuple[int, int]]:
         """Spans of all matches in marked text, leftmost-longest, apart from each other, outer anchors left out."""
-        for found in self._expression.finditer(marked):
-            yield found.span(1)
+        expression, group = self._expression
+        return [marked.characters(found.span(group)) for found in expression.finditer(marked.utf8)]
 
-    def hear_all(self, sounded: str, hearing: Hearing) -> Iterator[tuple[tuple[int, int], tuple[tuple[int, int], ...]]]:
+    def hear_all(self, sounded: Encoded, hearing: Hearing) -> list[tuple[tuple[int, int], tuple[tuple[int, int], ...]]]:
         """Like ``search_all`` over marked text in syllables; with each match the spans of its open parts."""
-        expression = self._sounding_expressions(hearing)
-        for found in expression.finditer(sounded) if expression else ():
-            yield found.span(1), tuple(found.span(group) for group in range(2, expression.groups + 1))
+        expression, group = self._sounding_expressions(hearing)
+        return [
+            (
+                sounded.characters(found.span(group)),
+                tuple(sounded.characters(found.span(part)) for part in range(group + 1, expression.groups + 1)),
+            )
+            for found in (expression.finditer(sounded.utf8) if expression else ())
+        ]
 
     def sound_keys(self, hearing: Hearing) -> tuple[str, ...]:
         """``keys`` in syllables; none where they are too short to help or the pattern cannot be heard."""
@@ -166,7 +196,7 @@ class Pattern:
         return tuple(dict.fromkeys(in_syllables(key, hearing, NOT_SOUNDED) for key in keys))
 
     def search(self, marked: str) -> tuple[int, int] | None:
-        return next(self.search_all(marked), None)
+        return next(iter(self.search_all(Encoded.of(marked))), None)
 
     def ends(self, marked: str) -> bool:
         """Whether a match ends where ``marked`` ends (hesitation may follow)."""
@@ -178,19 +208,30 @@ class Pattern:
 
     def spells(self, text: str) -> bool:
         """Whether folded ``text`` is the phrase itself, with nothing skipped."""
-        return not self.is_open and self._strict_expression.fullmatch(text) is not None
+        if self.is_open:
+            return False
+        return text in self.spellings if self._is_spelled_out else self._strict_expression.fullmatch(text) is not None
 
     @cached_property
-    def _expression(self) -> Any:
+    def _is_spelled_out(self) -> bool:
+        """``spellings`` are all it may be written as: it holds no hesitation, and no anchor among its words."""
+        inside = _outer_anchors(self.nodes)[1]
+        return bool(self.spellings) and self.alphabet.isdisjoint(HESITATION) and not any(map(_holds_anchor, inside))
+
+    @cached_property
+    def _expression(self) -> tuple[Any, int]:
+        """The expression, and which group of it is the match less its outer anchors."""
         gap = "" if _is_short(_outer_anchors(self.nodes)[1]) else _GAP
-        return _compile(_framed(self.nodes, gap, _GAP))
+        if not any(isinstance(node, Anchor) for node in (self.nodes[0], self.nodes[-1])):
+            return _compile(_regex(self.nodes, gap)), 0  # without groups RE2 is twice as quick
+        return _compile(_framed(self.nodes, gap, _GAP)), 1
 
     @cache  # noqa: B019 - patterns live as long as their pack
-    def _sounding_expressions(self, hearing: Hearing) -> Any:
+    def _sounding_expressions(self, hearing: Hearing) -> tuple[Any, int]:
         if not _is_sounded(self.nodes):
-            return None
+            return None, 0
         gap = _sounding_gap(hearing)
-        return _compile(_framed(_in_syllables(self.nodes, hearing), gap, gap))
+        return _compile(_framed(_in_syllables(self.nodes, hearing), gap, gap)), 1
 
     @cached_property
     def _strict_expression(self) -> Any:
@@ -326,7 +367,7 @@ class _Reader:
             from analyzer.rules.faults import did_you_mean  # noqa: PLC0415
 
             raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*_BUILT_IN_SLOTS, *self.slots])}")
-        return Open(_regex(self.slots[name], _GAP), _keys(self.slots[name]))
+        return Open(_regex(self.slots[name], _GAP), next(iter(_needs(self.slots[name])), None))
 
     def _bounds(self, text: str, default: tuple[int, int]) -> tuple[int, int]:
         if not text:
@@ -519,35 +560,73 @@ def _node_longest(node: Node) -> int:
     return 0
 
 
-def _keys(nodes: Sequence) -> tuple[str, ...] | None:
-    candidates = [*_run_keys(nodes), *(keys for keys in map(_node_keys, nodes) if keys)]
-    return max(candidates, key=lambda keys: (min(_LONG_KEY, *map(len, keys)), -len(keys)), default=None)
+def _needs(nodes: Sequence) -> tuple[tuple[str, ...], ...]:
+    spoken = tuple(node for node in nodes if not isinstance(node, Anchor))
+    best = _best_stretch(spoken)
+    if best is None:
+        return ()
+    # what a clause ends with (吧, 了) may stand between the neighbours of an anchor, so that only the best is certain
+    if min(map(len, best.keys)) >= _LONG_KEY or any(map(_holds_anchor, _outer_anchors(nodes)[1])):
+        return (best.keys,)
+    return (best.keys, *_needs(spoken[: best.first]), *_needs(spoken[best.last :]))
 
 
-def _run_keys(nodes: Sequence) -> Iterator[tuple[str, ...]]:
-    """All strings that a stretch of neighbouring elements spells, for every stretch that spells few enough.
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Neighbouring elements ``first`` to ``last``, one of whose ``keys`` every match contains."""
+
+    keys: tuple[str, ...]
+    first: int
+    last: int
+
+    @property
+    def worth(self) -> tuple[int, int]:
+        """How much a key tells: its length counts first, then how few there are to choose from."""
+        return min(_LONG_KEY, *map(len, self.keys)), -len(self.keys)
+
+
+def _best_stretch(spoken: Sequence) -> _Stretch | None:
+    single = (_Stretch(keys, i, i + 1) for i, node in enumerate(spoken) if (keys := _node_keys(node)))
+    return max((*_runs(spoken), *single), key=lambda stretch: stretch.worth, default=None)
+
+
+def _runs(spoken: Sequence) -> Iterator[_Stretch]:
+    """All strings that neighbouring elements spell, for every stretch that spells few enough and is no longer than it
+    need be.
 
     Hesitation is left out of both sides, a break is invisible.
     """
-    spoken = [node for node in nodes if not isinstance(node, Anchor)]
+    spelled = [[] if isinstance(node, Optional) or _node_is_open(node) else _node_spellings(node) for node in spoken]
     for first in range(len(spoken)):
         keys = [""]
-        for node in spoken[first:]:
-            spelled = [] if isinstance(node, Optional) or _node_is_open(node) else _node_spellings(node)
-            if not spelled or len(keys) * len(spelled) > _MOST_KEYS:
+        for last, more in enumerate(spelled[first:], first + 1):
+            if not more or len(keys) * len(more) > _MOST_KEYS:
                 break
-            keys = [head + tail for head in keys for tail in spelled]
+            keys = [head + tail for head in keys for tail in more]
             if all(keys):
-                yield tuple(dict.fromkeys(keys))
+                yield _Stretch(tuple(dict.fromkeys(keys)), first, last)
+                if min(map(len, keys)) >= _LONG_KEY:
+                    break
+
+
+def _holds_anchor(node: Node) -> bool:
+    match node:
+        case Anchor():
+            return True
+        case Choice(branches):
+            return any(_holds_anchor(inside) for branch in branches for inside in branch)
+        case Optional(inside):
+            return _holds_anchor(inside)
+    return False
 
 
 def _node_keys(node: Node) -> tuple[str, ...] | None:
     if isinstance(node, Open):
         return node.keys
     if isinstance(node, Choice):
-        keys = [_keys(branch) for branch in node.branches]
-        if all(keys):
-            return tuple(key for branch_keys in keys for key in branch_keys or ())
+        needs = [_needs(branch) for branch in node.branches]
+        if all(needs):
+            return tuple(key for branch_needs in needs for key in branch_needs[0])
     return None
 
 

@@ -162,9 +162,10 @@ class PhraseSet:
 
     def find(self, said: Said) -> list[Hit]:
         """All hits, by position; hits of different phrases may overlap. A hit by sound yields to one by spelling."""
-        found: list[Hit] | None = said.found.get(self._same)
+        same = self._same
+        found: Sequence[Hit] | None = said.found.get(same)
         if found is None:
-            found = said.found[self._same] = self._same._find(said)
+            found = said.found[same] = same._find(said)
         return list(found)
 
     def any(self, said: Said) -> bool:
@@ -175,12 +176,22 @@ class PhraseSet:
         the same phrases, only once."""
         self._vocabulary, self._same = vocabulary, same
 
-    def _find(self, said: Said) -> list[Hit]:
+    @property
+    def shared(self) -> PhraseSet:
+        """The set that stands for all of the same phrases in its vocabulary."""
+        return self._same
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The sets that are looked for together with this one."""
         if self._vocabulary is None:
             self._vocabulary = Vocabulary([self])
-        candidates = self._vocabulary.candidates(self, said)
+        return self._vocabulary
+
+    def _find(self, said: Said) -> Sequence[Hit]:
+        candidates = self.vocabulary.candidates(said).get(self)
         if candidates is None:
-            return []
+            return ()
         spelled = [hit for order in sorted(candidates.spelled) for hit in self._spelled(order, said)]
         heard = (hit for hit in self._heard(candidates, said) if not any(hit.overlaps(other) for other in spelled))
         hits = [hit for hit in (*spelled, *heard) if not self._allowed(hit)]
@@ -195,22 +206,17 @@ class PhraseSet:
                 yield Hit(phrase, said, start, end, match, said.confidence(start, end), order)
 
     def _heard(self, candidates: Candidates, said: Said) -> Iterator[Hit]:
-        for hearing in Hearing:
-            for order in sorted(candidates.heard.get(hearing, ())):
+        for hearing, orders in candidates.heard.items():
+            for order in sorted(orders):
                 yield from self._heard_as(order, said, hearing)
 
     def _heard_as(self, order: int, said: Said, hearing: Hearing) -> Iterator[Hit]:
         phrase = self.phrases[order]
-        for span, open_spans in phrase.pattern.hear_all(said.sounded(hearing), hearing):
-            start, end = said.from_marked(*span)
-            written = _written(said.marked, span, open_spans)
-            misheard = sum(character not in phrase.pattern.alphabet for character in written)
-            least = max(phrase.heard_from, _FUZZY_FROM * (hearing is Hearing.FUZZY), _OPEN_FROM * bool(open_spans))
-            if len(written) < least or not 0 < misheard <= max(1, len(written) // _MISHEARD_SHARE):
-                continue
+        for start, end, length, is_around_open in misheard(phrase.pattern, said, hearing):
+            least = max(phrase.heard_from, _FUZZY_FROM * (hearing is Hearing.FUZZY), _OPEN_FROM * is_around_open)
             # what was misheard lies inside; a hit that starts or ends within a known word only sounds alike by chance
-            if start < end and _on_edges(Boundary.BOTH, said, start, end):
-                trust = _TRUST[hearing] if len(written) >= _SOUND_FROM else _SHORT_HOMOPHONE_TRUST
+            if length >= least and _on_edges(Boundary.BOTH, said, start, end):
+                trust = _TRUST[hearing] if length >= _SOUND_FROM else _SHORT_HOMOPHONE_TRUST
                 yield Hit(phrase, said, start, end, Match.HOMOPHONE, said.confidence(start, end) * trust, order)
 
     # --- what is no hit after all ---
@@ -226,9 +232,28 @@ class PhraseSet:
 
 def ranges(pattern: Pattern, said: Said) -> list[tuple[int, int]]:
     """Where a pattern is found in ``said.text``, outer anchors left out. Looked for once."""
-    if pattern not in said.matched:
-        said.matched[pattern] = [said.from_marked(*span) for span in pattern.search_all(said.marked)]
-    found: list[tuple[int, int]] = said.matched[pattern]
+    found = said.matched.get(pattern)
+    if found is None:
+        spans = pattern.search_all(said.encoded)
+        found = said.matched[pattern] = [said.from_marked(start, end) for start, end in spans]
+    return found
+
+
+Misheard = tuple[int, int, int, bool]  # range of ``said.text``, characters spelled out in it, whether others are too
+
+
+def misheard(pattern: Pattern, said: Said, hearing: Hearing) -> list[Misheard]:
+    """Where a pattern is found by its sound though written otherwise: a character at least, not too many. Looked for
+    once."""
+    found: list[Misheard] | None = said.heard.get((pattern, hearing))
+    if found is None:
+        found = said.heard[pattern, hearing] = []
+        for span, open_spans in pattern.hear_all(said.sounded(hearing), hearing):
+            start, end = said.from_marked(*span)
+            written = _written(said.marked, span, open_spans)
+            wrong = sum(character not in pattern.alphabet for character in written)
+            if start < end and 0 < wrong <= max(1, len(written) // _MISHEARD_SHARE):
+                found.append((start, end, len(written), bool(open_spans)))
     return found
 
 
@@ -238,7 +263,7 @@ def may_match(pattern: Pattern, said: Said) -> bool:
     return keys is None or any(key in text for text in said.keyed_texts for key in keys)
 
 
-# --- which phrases are worth a closer look ----------------------------------------------------------------------------
+# --- the one scan: which phrases are worth a closer look --------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -250,11 +275,12 @@ class Candidates:
 
 
 class Vocabulary:
-    """The phrases of many sets, looked for in one pass over an utterance whatever their number.
+    """The phrases of many sets, looked for in one scan of an utterance whatever their number.
 
-    Every match of a phrase contains one of its keys. One Aho-Corasick automaton over the keys of all phrases, and one
-    per level of hearing over the keys in syllables, tell which few phrases of which sets can match at all; the sets
-    that hold none of them have nothing to do. Built when first needed.
+    Every match of a phrase contains literals that its pattern *needs*. One Aho-Corasick automaton over those of all
+    phrases, and one per level of hearing over their syllables, tell which few phrases of which sets can match at all;
+    only these are searched for as expressions, and the sets that hold none of them have nothing to do. Built when
+    first needed.
     """
 
     def __init__(self, sets: Iterable[PhraseSet]) -> None:
@@ -271,35 +297,43 @@ class Vocabulary:
             one.join(vocabulary, same[content[one]])
         return vocabulary
 
-    def candidates(self, phrases: PhraseSet, said: Said) -> Candidates | None:
-        """What of one set the utterance may hold. The first question of any set answers for all."""
-        if self not in said.candidates:
-            said.candidates[self] = self._all_candidates(said)
-        found: dict[PhraseSet, Candidates] = said.candidates[self]
-        return found.get(phrases)
+    def candidates(self, said: Said) -> Mapping[PhraseSet, Candidates]:
+        """What the utterance may hold, of every set of which it may hold anything. The first question of any set
+        answers for all."""
+        found: Mapping[PhraseSet, Candidates] | None = said.candidates.get(self)
+        if found is None:
+            found = said.candidates[self] = self._scan(said)
+            said.found = {**self._nothing_found, **said.found}
+            for phrases in found:
+                said.found.pop(phrases, None)  # to be looked at when a rule asks
+        return found
 
-    def _all_candidates(self, said: Said) -> dict[PhraseSet, Candidates]:
+    @cached_property
+    def _nothing_found(self) -> dict[PhraseSet, Sequence[Hit]]:
+        return dict.fromkeys(self.sets, ())
+
+    def _scan(self, said: Said) -> dict[PhraseSet, Candidates]:
         found: dict[PhraseSet, Candidates] = defaultdict(Candidates)
         if not said.text:
             return found
-        for phrases, order in self._written.in_any(said.keyed_texts):
+        for phrases, order in self._written.possible_in(said.keyed_texts):
             found[phrases].spelled.add(order)
         for hearing, keys in self._sounding.items():
             sounded = [in_syllables(text, hearing, NOT_SOUNDED) for text in said.keyed_texts]
-            for phrases, order in keys.in_any(sounded):
+            for phrases, order in keys.possible_in(sounded):
                 found[phrases].heard.setdefault(hearing, set()).add(order)
         return found
 
     @cached_property
-    def _written(self) -> _Keys:
+    def _written(self) -> _Index:
         places: dict[Pattern, list[_Place]] = {}
         for phrases in self.sets:
             for order, phrase in enumerate(phrases.phrases):
                 places.setdefault(phrase.pattern, []).append((phrases, order))
-        return _Keys((pattern.keys, at) for pattern, at in places.items())
+        return _Index((pattern.needs, at) for pattern, at in places.items())
 
     @cached_property
-    def _sounding(self) -> dict[Hearing, _Keys]:
+    def _sounding(self) -> dict[Hearing, _Index]:
         levels = {}
         for hearing in Hearing:
             places: dict[Pattern, list[_Place]] = {}
@@ -307,42 +341,58 @@ class Vocabulary:
                 for order, phrase in enumerate(phrases.phrases):
                     if hearing in phrase.hearing and phrase.pattern.longest >= phrase.heard_from:
                         places.setdefault(phrase.pattern, []).append((phrases, order))
-            keyed = [(keys, at) for pattern, at in places.items() if (keys := pattern.sound_keys(hearing))]
+            keyed = [((keys,), at) for pattern, at in places.items() if (keys := pattern.sound_keys(hearing))]
             if keyed:
-                levels[hearing] = _Keys(keyed)
+                levels[hearing] = _Index(keyed)
         return levels
 
 
 _Place = tuple[PhraseSet, int]
 
 
-class _Keys:
-    """Keys, and where the phrases stand that have them; those without keys may be anywhere."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The places of one pattern, and what it needs beside the key that it is found by, as numbers of keys."""
 
-    def __init__(self, keyed: Iterable[tuple[tuple[str, ...] | None, Sequence[_Place]]]) -> None:
-        self._groups: list[Sequence[_Place]] = []
-        self._keyless: list[int] = []
-        by_key: dict[str, list[int]] = {}
-        for number, (keys, places) in enumerate(keyed):
-            self._groups.append(places)
-            if keys is None:
-                self._keyless.append(number)
-            for key in keys or ():
-                by_key.setdefault(key, []).append(number)
-        self._groups_of = list(by_key.values())
-        self._automaton = ahocorasick_rs.AhoCorasick(list(by_key)) if by_key else None
+    places: Sequence[_Place]
+    others: Sequence[frozenset[int]]
 
-    def in_any(self, texts: Iterable[str]) -> Iterator[_Place]:
-        """Places of the phrases of which a key is in one of the texts."""
-        keys: set[int] = set()
-        if self._automaton is not None:
-            for text in texts:
-                keys.update(key for key, _, _ in self._automaton.find_matches_as_indexes(text, overlapping=True))
-        numbers = set(self._keyless)
-        for key in keys:
-            numbers.update(self._groups_of[key])
-        for number in numbers:
-            yield from self._groups[number]
+
+class _Index:
+    """Patterns by the literals they need. Each is looked up under its first set of them, its keys; those that need none
+    may be anywhere."""
+
+    def __init__(self, patterns: Iterable[tuple[Sequence[Sequence[str]], Sequence[_Place]]]) -> None:
+        numbers: dict[str, int] = {}
+        self._by_key: dict[int, list[_Entry]] = defaultdict(list)
+        self._anywhere: list[_Entry] = []
+        for needs, places in patterns:
+            keys, *others = ([numbers.setdefault(key, len(numbers)) for key in need] for need in needs or ((),))
+            entry = _Entry(places, tuple(map(frozenset, others)))
+            for key in keys:
+                self._by_key[key].append(entry)
+            if not keys:
+                self._anywhere.append(entry)
+        self._automaton = ahocorasick_rs.AhoCorasick(list(numbers)) if numbers else None
+
+    def possible_in(self, texts: Sequence[str]) -> Iterator[_Place]:
+        """Places of the patterns that can match: all they need is in the texts, the same thing said in one or two ways.
+
+        What stands in neither way may still be made of both, so that of two texts the keys alone are asked for.
+        """
+        there = self._keys_in(texts)
+        for entry in self._anywhere:
+            yield from entry.places
+        for key in there:
+            for entry in self._by_key.get(key, ()):
+                if len(texts) > 1 or not any(need.isdisjoint(there) for need in entry.others):
+                    yield from entry.places
+
+    def _keys_in(self, texts: Iterable[str]) -> set[int]:
+        if self._automaton is None:
+            return set()
+        find = self._automaton.find_matches_as_indexes
+        return {key for text in texts for key, _, _ in find(text, overlapping=True)}
 
 
 def phrase_sets(part: object) -> Iterator[PhraseSet]:
@@ -364,9 +414,9 @@ def phrase_sets(part: object) -> Iterator[PhraseSet]:
 
 
 def _on_edges(boundary: Boundary, said: Said, start: int, end: int) -> bool:
-    if boundary in (Boundary.BOTH, Boundary.LEFT) and start not in said.edges:
+    if boundary in (Boundary.BOTH, Boundary.LEFT) and not said.is_word_edge(start):
         return False
-    return boundary in (Boundary.NONE, Boundary.LEFT) or end in said.edges
+    return boundary in (Boundary.NONE, Boundary.LEFT) or said.is_word_edge(end)
 
 
 def _written(marked: str, span: tuple[int, int], open_spans: Iterable[tuple[int, int]]) -> str:

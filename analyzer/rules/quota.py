@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -42,6 +42,10 @@ class Quota(Check):
     high: float | None = None
     unsure_from: float | None = None
     unit: str = "次"
+
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        return (self.phrases,)
 
     def watch(self, call: Call) -> Watch:
         return _QuotaWatch(self, call)

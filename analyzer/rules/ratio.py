@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,10 @@ class Ratio(Check):
     high: float | None = None
     at_least: int = 1
     unit: str = ""
+
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        return self.part.phrases, self.whole.phrases
 
     def watch(self, call: Call) -> Watch:
         return _RatioWatch(self, call)

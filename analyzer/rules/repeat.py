@@ -32,6 +32,10 @@ class Repeat(Check):
     min_confidence: float = 0.5
     min_characters: int = 6
 
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
+
     def utterances(self, call: Call) -> list[Said]:
         return [
             said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -104,6 +104,13 @@ class Require(Check):
     @property
     def needs(self) -> tuple[str, ...]:
         return self.capped_by
+
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        elements = [element for plan in self.plans.values() for element in plan.elements]
+        if any(element.metadata for element in elements):
+            return None  # what the call's attributes say is in no list
+        return [element.phrases for element in elements]
 
     def watch(self, call: Call) -> Watch:
         plan = self.plans.get(call.direction) or self.plans.get(None)
@@ -235,6 +242,8 @@ class _RequireWatch(Watch):
             return True
         if call.truncated and not plan.window.is_closed(self.check.speaker, call):
             return True
+        if call.truncated and plan.window.first_turns and not any(inside.values()):
+            return True  # it may be the start that is missing
         return call.is_doubtful(self.check.speaker, plan.window, self.check.min_confidence)
 
     # --- evidence ---

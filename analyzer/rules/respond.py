@@ -8,7 +8,7 @@ customer who is gone: without a word of the speaker after the cue, an episode at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
@@ -47,6 +47,10 @@ class Respond(Check):
     nudge_ms: int | None = None
     nudge: str = ""
 
+    @property
+    def listens_for(self) -> Collection[PhraseSet] | None:
+        return (self.cue.phrases,)  # what follows is gone through once it is asked for
+
     def watch(self, call: Call) -> Watch:
         return _RespondWatch(self, call)
 
@@ -57,15 +61,19 @@ class _Episode:
     def __init__(self, check: Respond, call: Call, point: Point, earlier: Sequence[Said]) -> None:
         self.check, self.call, self.point = check, call, point
         self.range = Range(check.reach, point, check.speaker, earlier)
+        self._heard = len(call.said)
 
     def takes_in(self, point: Point) -> bool:
-        """Whether a further cue belongs to this episode."""
+        """Whether a further cue belongs to this episode, as far as it has gone."""
         if point.said is self.point.said or not self.range.has_answer:
             return True
         return self.range.has_room and bool(self.owes(()))
 
-    def hear(self, said: Said) -> None:
-        self.range.take(said)
+    def go_on(self) -> None:
+        """Take in what was said since."""
+        for said in self.call.said[self._heard :]:
+            self.range.take(said)
+        self._heard = len(self.call.said)
 
     def own(self) -> list[Said]:
         return [piece for piece in self.range.pieces if may_be_by(piece, self.check.speaker)]
@@ -156,30 +164,37 @@ def _element(hits: Sequence[Hit]) -> Element:
 class _RespondWatch(Watch):
     def __init__(self, check: Respond, call: Call) -> None:
         self.check, self.call = check, call
-        self.heard: list[Said] = []
-        self.episodes: list[_Episode] = []
+        self.first = len(call.said)  # of the utterances that are this watch's to hear
+        self._episodes: list[_Episode] = []
+
+    @property
+    def episodes(self) -> Sequence[_Episode]:
+        """All so far, each up to now."""
+        for episode in self._episodes:
+            episode.go_on()
+        return self._episodes
 
     def hear(self, said: Said) -> None:
-        for episode in self.episodes:
-            episode.hear(said)
         for point in self.check.cue.points(said):
             if not self._belongs(point):
-                self.episodes.append(_Episode(self.check, self.call, point, self.heard))
-        self.heard.append(said)
+                earlier = self.call.said[self.first : -1]
+                self._episodes.append(_Episode(self.check, self.call, point, earlier))
 
     def _belongs(self, point: Point) -> bool:
         """Whether the cue is part of the episode before; a sure cue takes the place of an unsure one."""
-        if not self.episodes or not self.episodes[-1].takes_in(point):
+        episodes = self.episodes
+        if not episodes or not episodes[-1].takes_in(point):
             return False
-        return self.episodes[-1].point.sure or not point.sure
+        return episodes[-1].point.sure or not point.sure
 
     def reach(self, ms: int) -> None:
-        for episode in self.episodes:
-            episode.range.pass_by(ms)
+        if self._episodes:
+            for episode in self.episodes:
+                episode.range.pass_by(ms)
 
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
         check = self.check
-        if check.nudge_ms is None or not (self.episodes and self.episodes[-1].point.sure):
+        if check.nudge_ms is None or not (self._episodes and self._episodes[-1].point.sure):
             return ()
         episode = self.episodes[-1]
         own = [piece for said in unsettled if is_by(said, check.speaker) and (piece := episode.range.part(said))]
@@ -191,6 +206,8 @@ class _RespondWatch(Watch):
         ]
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
+        if not self._episodes:
+            return Judgement(Truth.NOT_APPLICABLE)
         counting = [e for e in self.episodes if self.check.cue.counts(e.point, self.call)]
         which = self.check.which
         if isinstance(which, int):

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from statistics import median
 from typing import Any
 
-from analyzer.normalize import CLAUSE, SENTENCE, Folded, fold, sound, syllables, word_edges
+from analyzer.normalize import CLAUSE, SENTENCE, Folded, fold, is_word_edge, sound, syllables
 from analyzer.rules.hearing import Hearing, in_syllables
 from analyzer.rules.patterns import (
     CLAUSE_END,
     CLAUSE_START,
     FILLERS,
     HESITATION,
-    MARKS,
     NOT_SOUNDED,
     SENTENCE_BREAK,
     UTTERANCE_END,
     UTTERANCE_START,
+    Encoded,
 )
 from analyzer.types import Role, Span, Utterance
 
+LONGEST_BREAK_MS = 2000  # between two utterances that one phrase may span; more and the speaker has begun anew
 PAUSE_MS = 300  # a pause inside an utterance that separates clauses where no punctuation does
 _PAUSE_OVER_USUAL_GAP = 2.5  # in slow speech every character is followed by a gap; only a longer one is a pause
 
@@ -68,15 +69,21 @@ class Said:
         self.back_channel = back_channel
         self.span = Span(min(s.span.start_ms for s in stretches), max(s.span.end_ms for s in stretches))
         self.raw = "".join(stretch.text for stretch in stretches)
-        # so that a second look costs nothing: hits by phrase set, ranges by pattern, candidates by vocabulary
-        self.found: dict[Any, list[Any]] = {}
+        # so that a second look costs nothing: hits by phrase set, matches by pattern, candidates by vocabulary
+        self.found: dict[Any, Sequence[Any]] = {}
         self.matched: dict[Any, list[tuple[int, int]]] = {}
+        self.heard: dict[Any, Any] = {}
         self.candidates: dict[Any, Any] = {}
-        self._sounded: dict[Hearing, str] = {}
+        self._sounded: dict[Hearing, Encoded] = {}
         self._after: tuple[Said, Said] | None = None
+        self._parts: dict[tuple[int, int, int | None, bool], Said | None] = {}
 
     def __repr__(self) -> str:
         return f"Said({self.role}, {self.span.start_ms}-{self.span.end_ms} ms, turn {self.turn_of_talk})"
+
+    def may_continue(self, before: Said) -> bool:
+        """Whether a phrase may begin in ``before``, the utterance just before it, and end in this one."""
+        return before.role is self.role and self.span.start_ms - before.span.end_ms <= LONGEST_BREAK_MS
 
     def after(self, before: Said) -> Said:
         """Both utterances as one. Every rule asks for the same pair, so it is joined once."""
@@ -85,6 +92,27 @@ class Said:
             self._after = before, Said(self.role, stretches, self.turn_of_talk)
         return self._after[1]
 
+    def part(self, first: int, last: int) -> Said | None:
+        """Raw characters ``first`` to ``last`` as an utterance of its own; None where no word is left. Made once."""
+        if first <= 0 and last >= len(self.raw):
+            return self
+        key = first, last, self.turn_of_talk, self.back_channel
+        if key not in self._parts:
+            self._parts[key] = self._part(first, last)
+        return self._parts[key]
+
+    def _part(self, first: int, last: int) -> Said | None:
+        stretches, begin = [], 0
+        for stretch in self.stretches:
+            start, end = max(first - begin, 0), min(last - begin, len(stretch.text))
+            if start < end:
+                times = self.times[begin + start : begin + end]
+                span = Span(times[0].start_ms, max(times[0].start_ms, *(time.end_ms for time in times)))
+                stretches.append(Stretch(stretch.utterance, stretch.char_start + start, stretch.char_start + end, span))
+            begin += len(stretch.text)
+        part = Said(self.role, stretches, self.turn_of_talk, self.back_channel) if stretches else None
+        return part if part and part.text else None
+
     # --- text ---
 
     @cached_property
@@ -92,48 +120,52 @@ class Said:
         folded = fold(self.raw)
         return Folded(folded.raw, folded.text, folded.origin, self._with_pauses(folded))
 
-    @property
+    @cached_property
     def text(self) -> str:
         return self.folded.text
 
     def _with_pauses(self, folded: Folded) -> tuple[int, ...]:
         gaps = [0]
-        for before, after in zip(folded.origin, folded.origin[1:], strict=False):
+        for before, after in pairwise(folded.origin):
             gaps.append(max(0, self.times[after].start_ms - self.times[before].end_ms))
-        usual = median(gaps) if len(gaps) > 2 else 0
-        pause = max(PAUSE_MS, _PAUSE_OVER_USUAL_GAP * usual)
-        inside = (max(b, CLAUSE) if gap >= pause else b for b, gap in zip(folded.breaks, gaps, strict=False))
+        inside: Iterable[int] = folded.breaks[: len(gaps)]
+        if max(gaps) >= PAUSE_MS:
+            usual = median(gaps) if len(gaps) > 2 else 0
+            pause = max(PAUSE_MS, _PAUSE_OVER_USUAL_GAP * usual)
+            inside = (max(b, CLAUSE) if gap >= pause else b for b, gap in zip(folded.breaks, gaps, strict=False))
         return (*inside, SENTENCE) if folded.text else folded.breaks
 
     @cached_property
     def _marking(self) -> tuple[str, tuple[int, ...]]:
+        """Marked text, and for each of its positions how many characters of ``text`` stand before it."""
         marked = [UTTERANCE_START]
-        position = [0]
-        for index, character in enumerate(self.text):
-            marks = ""
-            if strength := self.folded.breaks[index]:
-                marks = CLAUSE_END if index else ""
-                marks += SENTENCE_BREAK if index and strength == SENTENCE else ""
-                marks += CLAUSE_START
-            marked.append(marks + character)
-            position.extend([index] * (len(marks) + 1))
+        before = [0]
+        breaks = self.folded.breaks
+        starts = [index for index, strength in enumerate(breaks[:-1]) if strength]
+        for start, end in pairwise((*starts, len(self.text))):
+            marks = CLAUSE_END if start else ""
+            marks += SENTENCE_BREAK if start and breaks[start] == SENTENCE else ""
+            marks += CLAUSE_START
+            marked += [marks, self.text[start:end]]
+            before += [start] * len(marks)
+            before += range(start, end)
         marked.append(CLAUSE_END + UTTERANCE_END)
-        position.extend([len(self.text)] * 3)
-        return "".join(marked), tuple(position)
+        before += [len(self.text)] * 3
+        return "".join(marked), tuple(before)
 
     @property
     def marked(self) -> str:
         """Marked text, see ``patterns``."""
         return self._marking[0]
 
+    @cached_property
+    def encoded(self) -> Encoded:
+        """``marked`` as expressions read it."""
+        return Encoded.of(self.marked)
+
     def from_marked(self, start: int, end: int) -> tuple[int, int]:
         """Range of ``text`` for a range of ``marked``; marks at its ends are left out."""
-        while start < end and self.marked[start] in MARKS:
-            start += 1
-        while end > start and self.marked[end - 1] in MARKS:
-            end -= 1
-        first = self._marking[1][start]
-        return first, (self._marking[1][end - 1] + 1 if end > start else first)
+        return self._marking[1][start], self._marking[1][end]
 
     def marked_from(self, start: int, end: int) -> tuple[int, int]:
         """Range of ``marked`` for a range of ``text``, without the marks around it."""
@@ -141,7 +173,9 @@ class Said:
         return first, bisect_right(self._marking[1], end - 1)
 
     @cached_property
-    def _stripping(self) -> tuple[str, tuple[int, ...]]:
+    def _stripping(self) -> tuple[str, Sequence[int]]:
+        if HESITATION.isdisjoint(self.text):
+            return self.text, range(len(self.text))
         kept = tuple(i for i, character in enumerate(self.text) if character not in HESITATION)
         return "".join(self.text[i] for i in kept), kept
 
@@ -164,10 +198,10 @@ class Said:
         """Texts of which one holds a key of every pattern that is found here."""
         return (self.stripped,) if self.without_fillers is None else (self.stripped, self.without_fillers)
 
-    def sounded(self, hearing: Hearing) -> str:
+    def sounded(self, hearing: Hearing) -> Encoded:
         """``marked`` in syllables."""
         if hearing not in self._sounded:
-            self._sounded[hearing] = in_syllables(self.marked, hearing, NOT_SOUNDED)
+            self._sounded[hearing] = Encoded.of(in_syllables(self.marked, hearing, NOT_SOUNDED))
         return self._sounded[hearing]
 
     def from_stripped(self, start: int, end: int) -> tuple[int, int]:
@@ -179,10 +213,9 @@ class Said:
         """``stripped`` as syllables."""
         return sound(self.stripped)
 
-    @cached_property
-    def edges(self) -> frozenset[int]:
-        """Positions of ``text`` at which a word starts or ends."""
-        return word_edges(self.folded)
+    def is_word_edge(self, position: int) -> bool:
+        """Whether a word starts or ends at this position of ``text``."""
+        return is_word_edge(self.folded, position)
 
     # --- time ---
 
@@ -222,17 +255,22 @@ class Said:
 
     def confidence(self, start: int, end: int) -> float:
         """The lowest recognition confidence of ``text[start:end]``; 1.0 where none is given."""
-        given = (place.utterance.confidence for place in self.places(start, end))
-        return min((1.0 if confidence is None else confidence for confidence in given), default=1.0)
+        if len(self.stretches) == 1:
+            return _confidence(self.stretches[0])
+        return min((_confidence(place) for place in self.places(start, end)), default=1.0)
 
     @cached_property
     def mean_confidence(self) -> float:
         """Confidence of the whole utterance, its stretches weighted by length."""
         total = sum(len(s.text) for s in self.stretches)
-        sure = sum(
-            len(s.text) * (1.0 if s.utterance.confidence is None else s.utterance.confidence) for s in self.stretches
-        )
+        sure = sum(len(s.text) * _confidence(s) for s in self.stretches)
         return sure / total if total else 1.0
+
+
+def _confidence(part: Place | Stretch) -> float:
+    """Recognition confidence of the utterance it is part of; 1.0 where none is given."""
+    given = part.utterance.confidence
+    return 1.0 if given is None else given
 
 
 def character_times(utterance: Utterance) -> tuple[Span, ...]:
@@ -240,14 +278,16 @@ def character_times(utterance: Utterance) -> tuple[Span, ...]:
 
     The first and the last counted syllable take exactly the utterance's start and end; silent characters take no time.
     """
-    if utterance.characters is not None:
-        return utterance.characters
-    heard = syllables(utterance.text)
+    return _spread(utterance.text, utterance.span) if utterance.characters is None else utterance.characters
+
+
+@lru_cache(maxsize=256)
+def _spread(text: str, span: Span) -> tuple[Span, ...]:
+    heard = syllables(text)
     total = sum(heard)
     if not total:
-        return (utterance.span,) * len(heard)
-    start, duration = utterance.span.start_ms, utterance.span.duration_ms
-    edges = [start + duration * done // total for done in accumulate(heard, initial=0)]
+        return (span,) * len(heard)
+    edges = [span.start_ms + span.duration_ms * done // total for done in accumulate(heard, initial=0)]
     return tuple(Span(begin, end) for begin, end in pairwise(edges))
 
 

@@ -106,7 +106,7 @@ class _ScriptWatch(Watch):
         yield said
         before = self.before
         if before and said.turn_of_talk is not None and before.turn_of_talk == said.turn_of_talk:
-            yield Said(said.role, (*before.stretches, *said.stretches), said.turn_of_talk)
+            yield said.after(before)
 
     def _likeness(self, said: Said) -> _Likeness:
         found = ((*sentence.find(said), sentence) for sentence in self.check.sentences)

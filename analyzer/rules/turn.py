@@ -110,6 +110,10 @@ class LongTurn(Check):
     within_turns: int = 0
     holding: PhraseSet = field(default_factory=lambda: PhraseSet(()))
 
+    @property
+    def listens_for(self) -> tuple[()]:
+        return ()  # everything is decided at the end
+
     def watch(self, call: Call) -> Watch:
         return _LongTurnWatch(self, call)
 
