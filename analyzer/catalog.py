@@ -74,6 +74,11 @@ class PackFiles:
     profile_file: YamlFile
     faults: tuple[str, ...]
 
+    @property
+    def whole(self) -> Pack:
+        """The pack with every rule that is stable or on trial, also those that the profile switches off."""
+        return replace(self.pack, rules=tuple(rule for rule in self.rules if rule.status in _RUNNING))
+
     def check(self) -> None:
         """Raises ConfigError with one line per fault, if there are any."""
         if self.faults:

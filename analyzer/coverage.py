@@ -131,7 +131,7 @@ def _missing_figures(clause: Clause) -> Iterator[str]:
 
 def _missing_options(clause: Clause, proof: _Proof, options: Mapping[str, list[str]]) -> Iterator[str]:
     for rule_id in clause.rules:
-        if problem := proof.unknown(rule_id):
+        if problem := proof.unheard_of(rule_id):
             yield problem
         elif rule_id not in options:
             yield f"no profile sets an option of {rule_id}"
@@ -160,8 +160,14 @@ class _Proof:
         """What is wrong with a rule id of the ledger."""
         if any(rule.id == rule_id for rule in self.pack.rules):
             return None
+        return self.unheard_of(rule_id) or f"rule {rule_id} does not run (draft, retired, or switched off)"
+
+    def unheard_of(self, rule_id: str) -> str | None:
+        """The same where a profile other than this one may run it."""
+        if any(rule.id == rule_id for rule in self.opened.whole.rules):
+            return None
         if any(rule.id == rule_id for rule in self.opened.rules):
-            return f"rule {rule_id} does not run (draft, retired, or switched off)"
+            return f"rule {rule_id} does not run (draft or retired)"
         return f"no rule {rule_id!r}{did_you_mean(rule_id, [rule.id for rule in self.opened.rules])}"
 
     def item(self, clause: Clause) -> Item:

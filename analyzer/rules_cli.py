@@ -168,10 +168,11 @@ def run_cases(rules: RuleIds = None, pack: PackOption = "standard", profile: Pro
     from analyzer.cases import alone, run_case
 
     opened = _opened(pack, profile)
-    chosen = [_running(opened, rule_id) for rule_id in rules] if rules else list(opened.pack.rules)
+    whole = opened.whole
+    chosen = [_running(opened, rule_id) for rule_id in rules] if rules else list(whole.rules)
     ran = wrong = 0
     for rule in chosen:
-        scope = alone(opened.pack, rule)
+        scope = alone(whole, rule)
         for index, case in enumerate(rule.cases):
             file = opened.files[rule.id]
             try:
@@ -448,12 +449,12 @@ def _opened(pack: str, profile: str) -> PackFiles:
 def _running(opened: PackFiles, rule_id: str) -> Any:
     from analyzer.rules import did_you_mean
 
-    for rule in opened.pack.rules:
+    for rule in opened.whole.rules:
         if rule.id == rule_id:
             return rule
     known = [rule.id for rule in opened.rules]
     if rule_id in known:
-        raise ConfigError(f"rule {rule_id} does not run with this profile (draft, retired, or switched off)")
+        raise ConfigError(f"rule {rule_id} does not run (draft or retired)")
     raise ConfigError(f"no rule {rule_id!r}{did_you_mean(rule_id, known) or '; see `analyzer rules list`'}")
 
 

@@ -73,9 +73,15 @@ def test_a_case_of_a_rule_that_leans_on_another_proves_that_one(pack: Path) -> N
     assert items(pack)["T5"].missing == ()
 
 
+def test_a_rule_that_only_other_profiles_run_answers_for_an_option_of_theirs(pack: Path) -> None:
+    spoil(pack, "profiles/standard.yaml", "rules:\n", "rules:\n  thanks: {enabled: false}\n")
+    assert items(pack)["T3"].missing == ()
+    assert "rule thanks does not run (draft, retired, or switched off)" in items(pack)["T2"].missing
+
+
 def test_a_rule_that_does_not_run_answers_for_nothing(pack: Path) -> None:
     spoil(pack, SHIRK, "status: stable", "status: draft")
-    assert "rule shirk does not run (draft, retired, or switched off)" in items(pack)["T1"].missing
+    assert "rule shirk does not run (draft or retired)" in items(pack)["T1"].missing
 
 
 def test_a_profile_option_needs_a_profile_that_sets_it(pack: Path) -> None:

@@ -41,7 +41,7 @@ def judged(profile: str, call: str, **metadata: Any) -> dict[str, Mapping[str, A
         ("ring_count", ("pass", "violation", "pass")),
         ("opening", ("violation", "violation", "pass")),
         ("closing", ("pass", "pass", "pass")),
-        ("hang_up_request", ("pass", "pass", None)),
+        ("hang_up_request", (None, "pass", None)),
     ],
 )
 def test_one_call_by_three_handbooks(rule: str, outcomes: tuple[str | None, ...]) -> None:
@@ -65,7 +65,7 @@ def test_a_request_to_hang_up_first_counts_in_one_handbook_and_a_survey_in_the_o
         }
         for profile in PROFILES
     ]
-    assert points == [{"hang_up_request": 0, "survey_request": 0}, {"hang_up_request": -5}, {"survey_request": -5}]
+    assert points == [{}, {"hang_up_request": -5}, {"survey_request": -5}]
 
 
 def test_a_handbook_may_make_hanging_up_critical() -> None:

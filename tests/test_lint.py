@@ -133,6 +133,18 @@ def test_a_check_can_be_left_out(pack: Path) -> None:
     assert lint(pack, skip=["not-chinese"]) == []
 
 
+def test_lists_that_a_rule_only_asks_for_may_share_a_wording(pack: Path) -> None:
+    text = (pack / THANKS_WORDS).read_text(encoding="utf-8").replace("name: thanks", "name: regards")
+    (pack / "words" / "regards.tsv").write_text(text, encoding="utf-8")
+    spoil(pack, THANKS, "any_in: [thanks]", "any_in: [thanks, regards]")
+    assert lint(pack) == []
+
+
+def test_a_condition_may_ask_whether_an_attribute_is_unknown(pack: Path) -> None:
+    spoil(pack, SHIRK, "any_in:", "not_applicable_when: [{metadata: {transferred: [true, null]}}]\nany_in:")
+    assert lint(pack) == []
+
+
 def test_what_is_owed_in_a_way_nobody_forbids_contradicts_nothing(pack: Path) -> None:
     spoil(pack, THANKS_WORDS, "谢谢您", "辛苦[你您]了")
     spoil(pack, SHIRK_WORDS, "你(去)?问别人", "辛苦你")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.cases import run_case
-from analyzer.catalog import STANDARD, load_pack
+from analyzer.catalog import STANDARD, open_pack
 from analyzer.rules import Pack, Rule
 from analyzer.rules.spec import CaseSpec
 
@@ -18,7 +18,9 @@ ROOT = Path(__file__).parent.parent
 
 @cache
 def pack_of(name: str) -> Pack:
-    return load_pack(name)
+    opened = open_pack(name)
+    opened.check()
+    return opened.whole
 
 
 def all_cases() -> list[object]:

@@ -138,6 +138,12 @@ def test_test_runs_every_case_and_names_what_was_wrong(run: Run, tmp_path: Path)
     assert run("test", "thanks", "--pack", "pack").out == "1 条规则，4 个用例，0 个不符\n"
 
 
+def test_test_also_runs_the_cases_of_rules_that_the_profile_leaves_out(run: Run, tmp_path: Path) -> None:
+    spoil(tmp_path / "pack", "profiles/standard.yaml", "rules:\n", "rules:\n  thanks: {enabled: false}\n")
+    assert run("test", "--pack", "pack").out == "2 条规则，8 个用例，0 个不符\n"
+    assert run("test", "thanks", "--pack", "pack").out == "1 条规则，4 个用例，0 个不符\n"
+
+
 def test_lint_ends_with_two_if_there_is_a_problem(run: Run, tmp_path: Path) -> None:
     assert run("lint", "--pack", "pack").code == 0
     spoil(tmp_path / "pack", "rules/closing/thanks.yaml", "message: 没有感谢客户", "message: no thanks")

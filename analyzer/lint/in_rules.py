@@ -155,6 +155,7 @@ def impossible_attribute(subject: Subject) -> Iterator[Problem]:
 def _impossible(key: str, wanted: list[Any]) -> str | None:
     if key not in KEYS:
         return f"no call has an attribute {key!r}{did_you_mean(key, KEYS)}"
+    wanted = [value for value in wanted if value is not None]  # null asks whether it is unknown
     wrong: list[Any] = []
     if key in CHOICES:
         wrong = [value for value in wanted if isinstance(value, str) and value not in CHOICES[key]]

@@ -134,7 +134,8 @@ def _mask(found: PhraseSet, phrase: Phrase, said: Said) -> str:
 
 
 def duplicate_phrase(subject: Subject) -> Iterator[Problem]:
-    """One wording in two places that are counted together: two lists of a rule, or two rules that forbid it."""
+    """One wording in two places: in one list, in two whose hits a rule counts, or in two rules that forbid it. Where a
+    rule only asks whether something was said, its lists may share wordings."""
     forbidden: dict[tuple[str, ...], tuple[Phrase, Rule]] = {}
     for rule in subject.live_rules:
         for path, found in phrase_sets(rule.check):
@@ -143,12 +144,17 @@ def duplicate_phrase(subject: Subject) -> Iterator[Problem]:
             for phrase in found.phrases:
                 key = _wording(phrase, subject)
                 for known in (seen, forbidden) if is_forbidden else (seen,):
-                    if key in known and known[key][0].place != phrase.place:
+                    if key in known and _together(phrase, known[key][0], counted=path == ("phrases",)):
                         yield _twice(subject, phrase, rule, *known[key])
                         break
                 seen.setdefault(key, (phrase, rule))
                 if is_forbidden:
                     forbidden.setdefault(key, (phrase, rule))
+
+
+def _together(one: Phrase, other: Phrase, *, counted: bool) -> bool:
+    """Whether two phrases of one wording get into each other's way."""
+    return one.place != other.place and (counted or one.place.split(":")[0] == other.place.split(":")[0])
 
 
 def _wording(phrase: Phrase, subject: Subject) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _MS_PER_CHARACTER = 250
 _MOST_ALTERNATIVES = 4  # of a slot: enough to say whether it can be matched at all
 _SLOT = re.compile(r"\{([^{}:]*)\}")
 _FILLING = ("某", "三", "1", "a", "王")  # what may stand in an open stretch
-_LONGEST_FILLING = 12
+_LONGEST_FILLING = 60
 _BREAK = "，"
 
 
