@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ LEXICONS = Path(__file__).parent.parent / "lexicons"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "schemas"
 
 
+@cache
 def validator(name: str) -> Draft202012Validator:
     schema = json.loads((PUBLISHED / f"{name}.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
