@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -112,8 +113,9 @@ def _order_of_stretch(stretch: Stretch) -> tuple[Span, str, float]:
     return stretch.span, stretch.text, 1.0 if confidence is None else confidence
 
 
-def _overrides(watch: Watch, method: str) -> bool:
-    return getattr(type(watch), method) is not getattr(Watch, method)
+@cache
+def _overrides(watch: type[Watch], method: str) -> bool:
+    return getattr(watch, method) is not getattr(Watch, method)
 
 
 class CallAnalyzer:
@@ -138,10 +140,10 @@ class CallAnalyzer:
         self.call = Call(direction=direction, metadata=dict(metadata or {}), starts_late=starts_late)
         self._channels = {role: _Channel(role) for role in sorted(roles, key=_ROLE_ORDER.__getitem__)}
         self._watches = {rule.id: rule.check.watch(self.call) for rule in pack.in_order_of_need}
-        told = [rule for rule in pack.rules if not rule.directions or direction in rule.directions]
-        self._glimpsing = [rule for rule in told if _overrides(self._watches[rule.id], "glimpse")]
-        self._finding = [rule for rule in told if _overrides(self._watches[rule.id], "findings_so_far")]
-        self._reaching = [watch for watch in self._watches.values() if _overrides(watch, "reach")]
+        told = [rule for rule in pack.rules if is_live and (not rule.directions or direction in rule.directions)]
+        self._glimpsing = [rule for rule in told if _overrides(type(self._watches[rule.id]), "glimpse")]
+        self._finding = [rule for rule in told if _overrides(type(self._watches[rule.id]), "findings_so_far")]
+        self._reaching = [watch for watch in self._watches.values() if _overrides(type(watch), "reach")]
         self._is_live = is_live
         self._reached_ms = 0
         self._floor: Role | None = None

@@ -18,6 +18,7 @@ Only what concerns every call ends the run: the model, the store, the configurat
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 from collections import deque
@@ -95,6 +96,7 @@ def score_recordings(
 
 def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str | InputError]:
     """Judge transcripts (files, folders, patterns): for each, in order, its report as JSON text, or what is wrong."""
+    is_warm = False
     for transcript in read_transcripts(*sources):
         if isinstance(transcript, InputError):
             yield transcript
@@ -103,6 +105,9 @@ def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str
             yield dump(analyze(_doubting_sides(transcript), pack))
         except Exception as error:  # of this transcript alone
             yield InputError(f"{transcript.call_id}: {describe(error)}")
+        if not is_warm:
+            gc.freeze()  # rules and dictionaries stay; looking for garbage among them costs a fifth of the time
+            is_warm = True
 
 
 def _doubting_sides(transcript: Transcript) -> Transcript:

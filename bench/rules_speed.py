@@ -12,6 +12,7 @@ exemptions, turns or verdicts. Times are CPU time of one process, after one roun
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import re
@@ -145,6 +146,7 @@ def main() -> None:
         judged = grown(pack, times) if times > 1 else pack
         count = f"{len(distinct_phrases(judged)):,}"
         call_ms(judged, calls)  # patterns are compiled when first needed
+        gc.freeze()  # as ``check_transcripts`` does
         heard, whole = utterance_times(judged, calls), call_ms(judged, calls)
         rows.add_row(count, "the pack", str(heard), f"{whole:.1f}", f"{whole * STORED / 1000:,.0f} s")
         for name, taken in naive_times(judged, calls).items():

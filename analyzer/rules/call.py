@@ -9,6 +9,7 @@ from typing import Any
 from analyzer.rules.said import Said
 from analyzer.types import Direction, Role, Span
 
+_SYSTEM, _UNKNOWN = Role.SYSTEM, Role.UNKNOWN
 _NOT_OVER_MS = 1 << 53  # the end of a call that goes on
 _MOSTLY = 0.5  # share of a speaker's characters below the wanted confidence from which absence proves nothing
 
@@ -30,6 +31,7 @@ class Call:
     turns: dict[Role, int] = field(default_factory=dict)
     activity: dict[Role, list[Span]] = field(default_factory=dict)
     end_ms: int = 0
+    _doubts: dict[Any, bool] = field(default_factory=dict, repr=False)
 
     def by(self, speaker: Role | None) -> list[Said]:
         """What ``speaker`` said (None: anyone but the system)."""
@@ -38,6 +40,14 @@ class Call:
     def is_doubtful(self, speaker: Role | None, window: Window, min_confidence: float) -> bool:
         """Whether something the speaker said in the window may have been missed: its speaker is unknown, or most of it
         was recognised with less than ``min_confidence``."""
+        key = speaker, window, min_confidence
+        if not self.end_ms:
+            return self._is_doubtful(*key)
+        if key not in self._doubts:  # many rules ask the same at the end
+            self._doubts[key] = self._is_doubtful(*key)
+        return self._doubts[key]
+
+    def _is_doubtful(self, speaker: Role | None, window: Window, min_confidence: float) -> bool:
         inside = [s for s in self.said if window.may_hold(s, self)]
         if speaker and any(s.role is Role.UNKNOWN for s in inside):
             return True
@@ -45,12 +55,12 @@ class Call:
 
 
 def is_by(said: Said, speaker: Role | None) -> bool:
-    return said.role is speaker if speaker else said.role is not Role.SYSTEM
+    return said.role is speaker if speaker else said.role is not _SYSTEM
 
 
 def may_be_by(said: Said, speaker: Role | None) -> bool:
     """As ``is_by``, and unknown speakers count: what they said makes a check unsure, not violated."""
-    return is_by(said, speaker) or said.role is Role.UNKNOWN
+    return said.role is _UNKNOWN or is_by(said, speaker)
 
 
 def is_mostly_faint(said: Iterable[Said], min_confidence: float) -> bool:
@@ -95,6 +105,11 @@ class Window:
     def may_hold(self, said: Said, call: Call) -> bool:
         """As ``holds`` for the whole utterance, and an utterance without a turn of talk may stand anywhere."""
         return (self.by_turns and said.turn_of_talk is None) or self.holds(said, said.span, call)
+
+    def is_past(self, said: Said) -> bool:
+        """Whether an utterance certainly comes after it."""
+        turn = said.turn_of_talk
+        return self.first_turns is not None and turn is not None and turn >= self.first_turns
 
     def is_closed(self, speaker: Role | None, call: Call) -> bool:
         """Whether speech that follows ``call.said`` lies outside."""

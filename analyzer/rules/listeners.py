@@ -33,5 +33,6 @@ class Listeners:
         for one in (said, said.after(before)) if before else (said,):
             for vocabulary, rules_of in self._by_cue.items():
                 for cue in vocabulary.candidates(one):
-                    concerned.update(dict.fromkeys(rules_of.get(cue, ())))
+                    for rule_id in rules_of.get(cue, ()):
+                        concerned[rule_id] = None
         return concerned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from analyzer.rules.listeners import Listeners
 from analyzer.rules.patterns import HESITATION
@@ -39,6 +39,7 @@ class Weight:
     bonus: float = 0
 
     @classmethod
+    @cache
     def of(cls, severity: Severity) -> Weight:
         return cls(DEFAULT_POINTS[severity], DEFAULT_POINTS[severity])
 

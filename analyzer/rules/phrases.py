@@ -192,10 +192,13 @@ class PhraseSet:
         candidates = self.vocabulary.candidates(said).get(self)
         if candidates is None:
             return ()
-        spelled = [hit for order in sorted(candidates.spelled) for hit in self._spelled(order, said)]
-        heard = (hit for hit in self._heard(candidates, said) if not any(hit.overlaps(other) for other in spelled))
-        hits = [hit for hit in (*spelled, *heard) if not self._allowed(hit)]
-        return sorted(hits, key=lambda hit: (hit.start, hit.end, hit.order))
+        hits = [hit for order in sorted(candidates.spelled) for hit in self._spelled(order, said)]
+        if candidates.heard:
+            spelled = tuple(hits)
+            heard = self._heard(candidates, said)
+            hits += [hit for hit in heard if not any(hit.overlaps(other) for other in spelled)]
+        hits = [hit for hit in hits if not self._allowed(hit)]
+        return sorted(hits, key=lambda hit: (hit.start, hit.end, hit.order)) if len(hits) > 1 else hits
 
     def _spelled(self, order: int, said: Said) -> Iterator[Hit]:
         phrase = self.phrases[order]
@@ -222,12 +225,12 @@ class PhraseSet:
     # --- what is no hit after all ---
 
     def _allowed(self, hit: Hit) -> bool:
-        return any(
-            start <= hit.start and hit.end <= end
-            for pattern in (*hit.phrase.allow, *self.allow)
-            if may_match(pattern, hit.said)
-            for start, end in ranges(pattern, hit.said)
-        )
+        for pattern in (*hit.phrase.allow, *self.allow):
+            if may_match(pattern, hit.said):
+                for start, end in ranges(pattern, hit.said):
+                    if start <= hit.start and hit.end <= end:
+                        return True
+        return False
 
 
 def ranges(pattern: Pattern, said: Said) -> list[tuple[int, int]]:
@@ -263,15 +266,15 @@ def may_match(pattern: Pattern, said: Said) -> bool:
     return keys is None or any(key in text for text in said.keyed_texts for key in keys)
 
 
-# --- the one scan: which phrases are worth a closer look --------------------------------------------------------------
+# --- the one scan: which phrases an utterance may hold --------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Candidates:
     """Phrases of one set, by their place in it, that an utterance may hold: as written, and by sound."""
 
-    spelled: set[int] = field(default_factory=set)
-    heard: dict[Hearing, set[int]] = field(default_factory=dict)
+    spelled: list[int] = field(default_factory=list)
+    heard: dict[Hearing, list[int]] = field(default_factory=dict)
 
 
 class Vocabulary:
@@ -316,12 +319,14 @@ class Vocabulary:
         found: dict[PhraseSet, Candidates] = defaultdict(Candidates)
         if not said.text:
             return found
-        for phrases, order in self._written.possible_in(said.keyed_texts):
-            found[phrases].spelled.add(order)
-        for hearing, keys in self._sounding.items():
+        for entry in self._written.possible_in(said.keyed_texts):
+            for phrases, order in entry.places:
+                found[phrases].spelled.append(order)
+        for hearing, index in self._sounding.items():
             sounded = [in_syllables(text, hearing, NOT_SOUNDED) for text in said.keyed_texts]
-            for phrases, order in keys.possible_in(sounded):
-                found[phrases].heard.setdefault(hearing, set()).add(order)
+            for entry in index.possible_in(sounded):
+                for phrases, order in entry.places:
+                    found[phrases].heard.setdefault(hearing, []).append(order)
         return found
 
     @cached_property
@@ -357,6 +362,10 @@ class _Entry:
     places: Sequence[_Place]
     others: Sequence[frozenset[int]]
 
+    def has_all(self, there: set[int]) -> bool:
+        """Whether all that it needs beside its key is among these keys."""
+        return not self.others or not any(need.isdisjoint(there) for need in self.others)
+
 
 class _Index:
     """Patterns by the literals they need. Each is looked up under its first set of them, its keys; those that need none
@@ -375,18 +384,16 @@ class _Index:
                 self._anywhere.append(entry)
         self._automaton = ahocorasick_rs.AhoCorasick(list(numbers)) if numbers else None
 
-    def possible_in(self, texts: Sequence[str]) -> Iterator[_Place]:
-        """Places of the patterns that can match: all they need is in the texts, the same thing said in one or two ways.
+    def possible_in(self, texts: Sequence[str]) -> Iterable[_Entry]:
+        """The patterns that can match: all they need is in the texts, the same thing said in one or two ways.
 
         What stands in neither way may still be made of both, so that of two texts the keys alone are asked for.
         """
         there = self._keys_in(texts)
-        for entry in self._anywhere:
-            yield from entry.places
-        for key in there:
-            for entry in self._by_key.get(key, ()):
-                if len(texts) > 1 or not any(need.isdisjoint(there) for need in entry.others):
-                    yield from entry.places
+        possible = {id(entry): entry for key in there for entry in self._by_key.get(key, ())}
+        if len(texts) > 1:
+            return (*self._anywhere, *possible.values())
+        return (*self._anywhere, *(entry for entry in possible.values() if entry.has_all(there)))
 
     def _keys_in(self, texts: Iterable[str]) -> set[int]:
         if self._automaton is None:
@@ -429,8 +436,10 @@ def _written(marked: str, span: tuple[int, int], open_spans: Iterable[tuple[int,
     )
 
 
-def keep_longest(hits: Iterable[Hit], rank: Mapping[str | None, int] | None = None) -> list[Hit]:
+def keep_longest(hits: Sequence[Hit], rank: Mapping[str | None, int] | None = None) -> list[Hit]:
     """Of hits that overlap keep one: the longest, then the one listed first, then the category that ranks first."""
+    if len(hits) < 2:
+        return list(hits)
     ranks = rank or {}
     by_worth = sorted(hits, key=lambda hit: (hit.start - hit.end, hit.order, ranks.get(hit.phrase.category, 0)))
     kept: list[Hit] = []

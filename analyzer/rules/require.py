@@ -142,7 +142,7 @@ class _RequireWatch(Watch):
         self.hits: dict[str, list[Hit]] = {element.name: [] for element in plan.elements}
 
     def hear(self, said: Said) -> None:
-        if may_be_by(said, self.check.speaker):
+        if may_be_by(said, self.check.speaker) and not self.plan.window.is_past(said):
             for element in self.plan.elements:
                 self.hits[element.name] += element.find(said, self.call)
 

@@ -75,6 +75,7 @@ class Said:
         self.heard: dict[Any, Any] = {}
         self.candidates: dict[Any, Any] = {}
         self._sounded: dict[Hearing, Encoded] = {}
+        self._spans: dict[tuple[int, int], Span] = {}
         self._after: tuple[Said, Said] | None = None
         self._parts: dict[tuple[int, int, int | None, bool], Said | None] = {}
 
@@ -231,6 +232,12 @@ class Said:
 
     def span_of(self, start: int, end: int) -> Span:
         """Call time of ``text[start:end]``: from its first character's start to its last character's end."""
+        span = self._spans.get((start, end))
+        if span is None:
+            span = self._spans[start, end] = self._span_of(start, end)
+        return span
+
+    def _span_of(self, start: int, end: int) -> Span:
         first, last = self.times[self.folded.origin[start]], self.times[self.folded.origin[end - 1]]
         return Span(first.start_ms, max(first.start_ms, last.end_ms))
 
