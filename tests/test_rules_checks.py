@@ -201,9 +201,15 @@ def test_what_is_missing_may_have_been_missed() -> None:
 
 
 def test_a_window_that_closed_before_the_recording_broke_off_is_judged() -> None:
-    turns = "\n".join(f"00:{6 * i:02}.0 坐席: 请讲\n00:{6 * i + 3:02}.0 客户: 我要查余额" for i in range(5))
+    turns = "\n".join(f"00:{6 * i:02}.0 坐席: 您好\n00:{6 * i + 3:02}.0 客户: 我要查余额" for i in range(5))
     assert levels(turns, truncated=True) == ("violation", "fail")
     assert judged(turns, "closing", truncated=True)["outcome"] == "unsure"
+
+
+def test_where_nothing_of_an_opening_is_heard_the_start_of_a_truncated_recording_may_be_missing() -> None:
+    turns = "\n".join(f"00:{6 * i:02}.0 坐席: 请讲\n00:{6 * i + 3:02}.0 客户: 我要查余额" for i in range(5))
+    assert judged(turns, "opening", truncated=True)["outcome"] == "unsure"
+    assert levels(turns) == ("violation", "fail")
 
 
 def test_a_call_on_which_the_agent_never_speaks_owes_no_opening() -> None:
