@@ -11,12 +11,14 @@ The script, besides its metadata:
 
 voices       per role: espeak-ng variant, pitch, rate (wpm), extra gap between characters (10 ms at normal rate)
 lines        spoken in order; each starts `gap_ms` (or its own `after_ms`) after the one before has ended, or
-             `overlap_ms` before that end; a line with `sound` is hold music or a ring-back tone on that role's leg
+             `overlap_ms` before that end, `level_db` louder or softer than its speaker's usual self; a line with
+             `sound` is hold music or a ring-back tone on that role's leg
 opening,     element -> the words that fulfil it, in the first three (outbound: four) or last three agent turns of talk;
 closing      or `not_applicable`
 planted      violations, of one line or of the whole call; nothing else in the call breaks opening, closing,
-             banned_phrase, polite_quota or speech_rate
+             banned_phrase, polite_quota, speech_rate, interruption or loudness
 crosstalk_db what one leg hears of the other
+noise_db     role -> level of that leg's background, a hall full of other people's work; else faint line noise
 end_ms       line noise after the last line
 """
 
@@ -89,6 +91,7 @@ class Turn:
     chars: tuple[tuple[int, int], ...]
     samples: Samples = field(repr=False)
     first_sample: int
+    level_db: float = 0
     planted: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -147,8 +150,9 @@ def _speak(espeak: Espeak, line: Mapping[str, Any], voice: Mapping[str, Any], st
     for i in range(len(line["text"])):
         chars.append(timed[i] if i in timed else (chars[-1][1], chars[-1][1]))
     samples = np.asarray(soxr.resample(speech.samples / 32_768, ESPEAK_RATE, SAMPLE_RATE), np.float64)
+    level_db = line.get("level_db", 0)
     first_sample = offset_ms * SAMPLE_RATE // 1000
-    return Turn(line["role"], line["text"], tuple(chars), samples, first_sample, line.get("planted", ()))
+    return Turn(line["role"], line["text"], tuple(chars), samples, first_sample, level_db, line.get("planted", ()))
 
 
 # ---- sound ----------------------------------------------------------------------------------------------------------
@@ -166,7 +170,8 @@ def render(call: Call) -> NDArray[np.int16]:
     bleed = _gain(call.script["crosstalk_db"]) if "crosstalk_db" in call.script else 0.0
     heard_by = {role: legs[role] + bleed * legs[other] for role, other in zip(ROLES, reversed(ROLES), strict=True)}
     noise = {role: draw.normal(size=n_samples) for role in ROLES}
-    lines = [_telephone(heard_by[role]) + _gain(NOISE_DB) * _unit(_telephone(noise[role])) for role in ROLES]
+    noise_db = {role: call.script.get("noise_db", {}).get(role, NOISE_DB) for role in ROLES}
+    lines = [_telephone(heard_by[role]) + _gain(noise_db[role]) * _unit(_telephone(noise[role])) for role in ROLES]
     return np.clip(np.round(np.stack(lines) * 32_767), -32_768, 32_767).astype(np.int16)
 
 
@@ -177,7 +182,14 @@ def _speech(call: Call, role: str, n_samples: int) -> Samples:
             skip = max(0, -turn.first_sample)
             heard = turn.samples[skip : n_samples - turn.first_sample]
             leg[turn.first_sample + skip : turn.first_sample + skip + len(heard)] += heard
-    return leg * _gain(SPEECH_DB[role]) / _level(leg) if leg.any() else leg
+    if not leg.any():
+        return leg
+    usual = _gain(SPEECH_DB[role]) / _level(leg)
+    gain = np.full(n_samples, usual)
+    for turn in call.turns:
+        if turn.role == role and turn.level_db:
+            gain[turn.first_sample : turn.first_sample + len(turn.samples)] *= _gain(turn.level_db)
+    return leg * gain
 
 
 def _gain(db: float) -> float:
