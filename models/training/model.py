@@ -40,7 +40,7 @@ class Geometry:
 
 
 def deepened(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The state with `layers` decoder layers: new ones before the last, copies of its neighbour that at first add nothing.
+    """The state with `layers` decoder layers: new ones before the last, copies of one that at first add nothing.
 
     What was learnt is kept to the bit, and the heads of a copy already look where theirs should.
     """
@@ -52,7 +52,9 @@ def deepened(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
             if not name.startswith(f"decoder.{old}."):
                 continue
             part = name.removeprefix(f"decoder.{old}.")
-            adds = present - 1 <= new < layers - 1 and part.startswith(("attention.out", "cross.out", "feed_forward.down"))
+            adds = present - 1 <= new < layers - 1 and part.startswith(
+                ("attention.out", "cross.out", "feed_forward.down")
+            )
             grown[f"decoder.{new}.{part}"] = torch.zeros_like(value) if adds else value.clone()
     return grown
 

@@ -8,6 +8,8 @@ from models.training.corpus import _PHONEME_ID, OTHER
 from models.training.espeak import Espeak, is_han
 
 FRAME_MS = 20
+MISTAKEN_TONES = 0.3  # of characters: what the encoder makes of the tones of telephone speech
+FULL_TONES, NEUTRAL = (1, 2, 3, 4), 5
 Labels = tuple[list[int], list[int], list[tuple[int, int] | None]]
 
 
@@ -30,7 +32,10 @@ class Pronouncer:
         return [phoneme for phoneme, _ in self._sounds[character]], self._tone[character]
 
     def labels(self, text: str, draw: random.Random) -> Labels:
-        """Phoneme and tone per 20 ms frame, and each character's frames (None for punctuation)."""
+        """Phoneme and tone per 20 ms frame, and each character's frames (None for punctuation).
+
+        Some tones are wrong, as they are in what the encoder hears: which character is meant is for the text to say.
+        """
         pace = draw.uniform(0.2, 0.4)  # brief: what matters is which sounds, not how long
         phoneme, tone = [0] * draw.randint(0, 4), []
         tone += [0] * len(phoneme)
@@ -45,7 +50,10 @@ class Pronouncer:
             first = len(phoneme)
             for sound, length_ms in self._sounds[character]:
                 phoneme += [sound] * max(1, round(length_ms * pace * draw.uniform(0.8, 1.2) / FRAME_MS))
-            tone += [self._tone[character]] * (len(phoneme) - first)
+            heard = self._tone[character]
+            if heard != NEUTRAL and draw.random() < MISTAKEN_TONES:
+                heard = draw.choice(FULL_TONES)
+            tone += [heard] * (len(phoneme) - first)
             spans.append((first, len(phoneme)))
         tail = draw.randint(1, 8)
         return phoneme + [0] * tail, tone + [0] * tail, spans

@@ -46,6 +46,8 @@ BATCH_FRAMES = 1_500  # per process; small batches, many steps: the time is shor
 IGNORE = -100
 _CLAUSE = re.compile(r"[^，。？]+[，。？]?")
 AVERAGE_EVERY = 4  # steps
+WINDOW = 3_000  # frames: Whisper's 30 s
+SHORTEST_CUT = 80  # frames of a window's rest that may hold the beginning of speech that goes on after it
 GUIDE = 0.3  # weight of the attention teacher
 BLUR = 0.4  # share of the reader's error that is added to it as noise: most of the error is voice and line, not sound
 Array = NDArray[np.float32]
@@ -208,7 +210,14 @@ class Composer:
         if not chosen:
             return self._silence(frames)
         prompt = draw.choice(self._corpus.clips).text if draw.random() < 0.35 else ""
-        return self._join(chosen, gaps, draw.randint(0, frames - used), timestamps=draw.random() < 0.6, prompt=prompt)
+        if draw.random() < 0.4:
+            return self._join(chosen, gaps, draw.randint(0, frames - used), timestamps=False, prompt=prompt)
+        rest = frames - used
+        if frames < WINDOW or rest < SHORTEST_CUT or draw.random() < 0.3:
+            return self._join(chosen, gaps, draw.randint(0, rest), timestamps=True, prompt=prompt)
+        clip = draw.choice(self._corpus.clips)
+        kept = draw.randint(SHORTEST_CUT // 2, min(rest - 10, max(SHORTEST_CUT // 2, int(clip.spans[-1][0]))))
+        return self._join([*chosen, clip], [*gaps, rest - kept], 0, timestamps=True, prompt=prompt, cut=kept)
 
     def _silence(self, frames: int) -> Example:
         v = self._vocabulary
@@ -225,7 +234,11 @@ class Composer:
             self._normalise(self._noise(mel, silent=True)), zeros, zeros, tokens, [True, False, False, True], [None] * 4
         )
 
-    def _join(self, clips: list[Clip], gaps: list[int], tail: int, timestamps: bool, prompt: str) -> Example:
+    def _join(
+        self, clips: list[Clip], gaps: list[int], tail: int, *, timestamps: bool, prompt: str, cut: int | None = None
+    ) -> Example:
+        """`cut`: frames of the last clip that the window holds. Of speech that goes on beyond it Whisper writes nothing
+        but when it begins: the next window is to begin there."""
         v = self._vocabulary
         floor = float(self._draw.choice([-10.0, -8.0, -7.0, -6.0]))
         mel: list[Array] = []
@@ -250,6 +263,11 @@ class Composer:
             if timestamps:
                 tokens.append(v.timestamp((at + int(clip.spans[0][0])) / 100))
                 looks.append(None)
+            if cut and clip is clips[-1]:
+                mel[-1], phoneme[-1], tone[-1] = mel[-1][:cut], phoneme[-1][:cut], tone[-1][:cut]
+                if cut <= int(clip.spans[0][0]):  # nothing of it can be heard
+                    del tokens[-1], looks[-1]
+                break
             spans = iter(clip.spans)
             for character in clip.text:
                 tokens.append(v[character])
@@ -572,6 +590,19 @@ def optimisers(network: Network, rate: float) -> tuple[Muon, torch.optim.AdamW]:
     return Muon(hidden), torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
+def starting_network(given: argparse.Namespace, vocabulary: Vocabulary) -> Network:
+    """New, or with the weights of ``--start``."""
+    network = Network(Geometry(len(vocabulary.tokens)))
+    if given.start and given.start.is_dir():
+        network.load_state_dict(restore.weights(given.start, network.geometry), strict=False)
+    elif given.start:
+        trained = torch.load(given.start)["weights"]
+        network.load_state_dict(deepened(trained, network.geometry.decoder_layers), strict=False)
+    if given.sound_alike:
+        sound_alike(network, vocabulary)
+    return network
+
+
 def work(rank: int, given: argparse.Namespace) -> None:
     """One training process; every process holds the same weights and sees other clips."""
     torch.set_flush_denormal(True)
@@ -581,14 +612,7 @@ def work(rank: int, given: argparse.Namespace) -> None:
         "gloo", init_method=f"file://{given.rendezvous}", rank=rank, world_size=given.processes
     )
     vocabulary = Vocabulary((given.corpus / "alphabet.txt").read_text(encoding="utf-8"))
-    network = Network(Geometry(len(vocabulary.tokens)))
-    if given.start and given.start.is_dir():
-        network.load_state_dict(restore.weights(given.start, network.geometry), strict=False)
-    elif given.start:
-        state = deepened(torch.load(given.start)["weights"], network.geometry.decoder_layers)
-        network.load_state_dict(state, strict=False)
-    if given.sound_alike:
-        sound_alike(network, vocabulary)
+    network = starting_network(given, vocabulary)
     corpus = Corpus(given.corpus)
     first = rank == 0
     check = Corpus(given.check).clips[:30] if given.check and first else []
