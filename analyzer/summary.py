@@ -49,8 +49,8 @@ def summarise(reports: Iterable[Report]) -> dict[str, Any]:
 
 
 def read_reports(sources: Iterable[str | Path]) -> Iterator[dict[str, Any] | InputError]:
-    """The reports of run folders, of other folders and of files (``.json``: one or an array, ``.jsonl``: one a line), in
-    order; what is no report stands in its place as an error."""
+    """The reports of run folders, of other folders and of files, in order; what is no report stands in its place as an
+    error. A ``.json`` file holds one or an array, a ``.jsonl`` file one a line."""
     for source in sources:
         path = Path(source)
         folder = path / REPORTS if (path / REPORTS).is_dir() else path
