@@ -36,7 +36,7 @@ from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, Vocabulary
 from analyzer.types import Severity
 
 STANDARD = "standard"
-LIKENESS_SCHEMA = "analyzer.likeness/1"
+LIKENESS_SCHEMA = "analyzer.likeness/2"
 _HERE = Path(__file__).parent
 _SHIPPED = (_HERE / "_data" / "lexicons", _HERE.parent / "lexicons")  # installed, and in the repository
 _SLOTS = "slots"

@@ -13,8 +13,10 @@ from analyzer.rules import Pack
 from analyzer.transcripts import read_case
 from tests.tiny_pack import write_tiny_pack
 
-MODEL = """{"schema": "analyzer.likeness/1", "categories": ["推诿", "命令"], "deduct_from": 0.9, "show_from": 0.6,
- "bias": [-4.0, -4.0], "weights": {"没空管": [8.0, 0.0], "mei kong": [1.0, 0.0], "快点": [0.0, 5.0]}}"""
+MODEL = """{"schema": "analyzer.likeness/2", "deduct_from": 0.9, "show_from": 0.6,
+ "bias": -400, "weights": {"没空管": 800, "mei kong": 100, "快点": 500, "改吗": 300, "您自": 300},
+ "categories": ["推诿", "命令"], "category_biases": [0, 0],
+ "category_weights": {"没空管": [100, 0], "快点": [0, 100]}}"""
 
 
 @pytest.fixture
@@ -52,6 +54,14 @@ def test_a_sentence_above_the_deducting_probability_violates_and_quotes_what_dec
 def test_a_sentence_below_it_is_unsure_and_one_below_the_showing_one_is_fine(pack: Pack) -> None:
     assert entry("您快点说。", pack)["outcome"] == "unsure"
     assert entry("您慢慢说。", pack)["outcome"] == "pass"
+
+
+def test_a_short_utterance_of_several_sentences_is_also_read_as_one(pack: Pack) -> None:
+    assert entry("能改吗？", pack)["outcome"] == "pass"
+    found = entry("能改吗？您自己看看。", pack)
+    assert found["outcome"] == "unsure"
+    assert [finding["quote"] for finding in found["findings"]] == ["改吗？您自"]  # type: ignore[attr-defined]
+    assert entry("能改吗？您自己看看。" + "我再帮您核对一遍资料，" * 5, pack)["outcome"] == "pass"
 
 
 def test_a_listed_phrase_keeps_the_model_out_of_its_sentence(pack: Pack) -> None:

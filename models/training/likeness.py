@@ -1,15 +1,17 @@
-"""Train the likeness model of a ``forbid`` rule from labelled sentences, and set its thresholds on others.
+"""Train the likeness model of ``banned_phrase`` from labelled sentences, and set its thresholds on others.
 
     python -m models.training.likeness [--out lexicons/models/banned_phrase.json]
 
 ``wording/agents_*.tsv`` teach it (columns text, label), with copies as a recogniser might have misheard them, and what
-agents say in the passing cases of the rules. What it may do, sentences decide that nothing was tuned on,
-``wording/validation.tsv``, a third of them forbidden, and the ordinary turns of ``bench/data/rules``, none of them:
+agents say in the passing cases of the rules. What it may do, sentences decide that nothing was tuned on and that other
+writers wrote, ``wording/validation*.tsv``, and the ordinary turns of ``bench/data/rules``, in none of which anything is
+forbidden. They are judged as calls are, by the whole rule: what a listed phrase finds or an exemption excuses is not
+the model's doing.
 
 * ``deduct_from``: the lowest probability from which the precision on the validation sentences has a Wilson lower bound
   (95 %) of at least 0.98 and no more than one ordinary turn in a thousand is found; null where there is none;
-* ``show_from``: the lowest probability from which that precision is at least 0.9 and no more than two ordinary turns in
-  a thousand are found: shown to people as unsure.
+* ``show_from``: the lowest probability from which that precision is at least 0.95 and no more than 1.5 ordinary turns
+  in a thousand are found: shown to people as unsure.
 
 Needs scikit-learn, which the product does not.
 """
@@ -21,32 +23,47 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 
+from analyzer.catalog import LIKENESS_SCHEMA, load_pack
 from analyzer.normalize import fold
-from analyzer.rules.likeness import ngrams
+from analyzer.report import analyze, rule_entry
+from analyzer.rules import Pack
+from analyzer.rules.forbid import Forbid
+from analyzer.rules.likeness import UNIT, names
+from analyzer.transcripts import read_call
 from bench.error_simulator import garble
+from bench.rules import call_of
 
 HERE = Path(__file__).parent / "wording"
 ROOT = Path(__file__).parent.parent.parent
+RULE = "banned_phrase"
 FINE = "无"
 MISHEARD_AT = (0.1, 0.2)  # character error rates of the garbled copies
-WANTED_BOUND, SHOWN_PRECISION = 0.98, 0.9
-ALARMS_DEDUCTED, ALARMS_SHOWN = 0.001, 0.002  # of ordinary turns
-KEPT = 0.1  # a weight below this in every category changes hardly a verdict
-STRENGTH = 2.0  # inverse regularisation, chosen by cross-validation on the teaching sentences
+WANTED_BOUND, SHOWN_PRECISION = 0.98, 0.95
+ALARMS_DEDUCTED, ALARMS_SHOWN = 0.001, 0.0015  # of ordinary turns
+STRENGTH = 0.5  # inverse regularisation, chosen by cross-validation on the teaching sentences
+COPIES = 1 + len(MISHEARD_AT)
+RAREST = 1 + COPIES  # occurrences of an n-gram, copies counted: it stands in two sentences at least
+KEPT = 0.03  # a weaker weight changes hardly a verdict
+KEPT_CATEGORY = 0.1
 
 AGENT_LINE = re.compile(r"坐席[^:：\n]*[:：] *(.+)")
 
 Labelled = tuple[str, str]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 def read(paths: Iterable[Path]) -> list[Labelled]:
@@ -68,7 +85,7 @@ def passing_lines() -> list[Labelled]:
 
 
 def features(text: str) -> list[str]:
-    return sorted({name for name, _, _ in ngrams(fold(text).text)})
+    return sorted(names(fold(text).text))
 
 
 def misheard(rows: Sequence[Labelled]) -> list[Labelled]:
@@ -83,81 +100,122 @@ def wilson_lower(hits: int, of: int, z: float = 1.96) -> float:
     return (share + spread / 2 - z * math.sqrt(share * (1 - share) / of + spread / of / 4)) / (1 + spread)
 
 
+def forbidden(rows: Sequence[Labelled]) -> Bools:
+    return np.array([label != FINE for _, label in rows])
+
+
 class Trained:
-    """A fitted model and the words to write it down in."""
+    """The two fitted regressions and the n-grams to write them down in."""
 
     def __init__(self, rows: Sequence[Labelled]) -> None:
-        self._vectors = CountVectorizer(analyzer=features, binary=True, min_df=2)
-        matrix = self._vectors.fit_transform([text for text, _ in rows])
-        self._regression = LogisticRegression(C=STRENGTH, max_iter=1_000, class_weight=None)
-        self._regression.fit(matrix, [label for _, label in rows])
-        self.labels: list[str] = list(self._regression.classes_)
+        self._vectors = CountVectorizer(analyzer=features, binary=True, min_df=RAREST)
+        matrix = csr_matrix(self._vectors.fit_transform([text for text, _ in rows]))
+        is_forbidden = forbidden(rows)
+        self._detector = LogisticRegression(C=STRENGTH, solver="liblinear").fit(matrix, is_forbidden)
+        labels = np.array([label for _, label in rows])
+        each = LogisticRegression(C=STRENGTH, solver="liblinear")
+        self._sorter = OneVsRestClassifier(each).fit(matrix[is_forbidden], labels[is_forbidden])
 
-    def forbidden(self, rows: Sequence[Labelled]) -> NDArray[np.float64]:
-        """Probability of each sentence to be none of the fine ones."""
-        chances = self._regression.predict_proba(self._vectors.transform([text for text, _ in rows]))
-        return np.asarray(1 - chances[:, self.labels.index(FINE)])
+    def chances(self, texts: Sequence[str]) -> Floats:
+        """Probability of each sentence to be forbidden."""
+        return np.asarray(self._detector.predict_proba(self._vectors.transform(texts))[:, 1])
 
     def as_json(self, deduct_from: float | None, show_from: float) -> dict[str, Any]:
-        weights, bias = self._regression.coef_, self._regression.intercept_
-        fine = self.labels.index(FINE)
-        others = [i for i in range(len(self.labels)) if i != fine]
-        relative = (weights - weights[fine])[others].T
         names = self._vectors.get_feature_names_out()
-        kept = np.abs(relative).max(axis=1) >= KEPT
+        tips = self._detector.coef_[0]
+        sorts = np.array([each.coef_[0] for each in self._sorter.estimators_]).T
+        biases = [each.intercept_[0] for each in self._sorter.estimators_]
         return {
-            "schema": "analyzer.likeness/1",
-            "categories": [self.labels[i] for i in others],
+            "schema": LIKENESS_SCHEMA,
             "deduct_from": deduct_from,
             "show_from": show_from,
-            "bias": [round(float(v), 3) for v in (bias - bias[fine])[others]],
-            "weights": {
-                name: [round(float(v), 2) for v in row]
-                for name, row, keep in sorted(zip(names, relative, kept, strict=True), key=lambda item: item[0])
-                if keep
+            "bias": hundredths(self._detector.intercept_[0]),
+            "categories": self._sorter.classes_.tolist(),
+            "category_biases": list(map(hundredths, biases)),
+            "weights": {str(n): hundredths(w) for n, w in sorted(zip(names, tips, strict=True)) if abs(w) >= KEPT},
+            "category_weights": {
+                str(names[i]): list(map(hundredths, sorts[i]))
+                for i in np.argsort(names)
+                if np.abs(sorts[i]).max() >= KEPT_CATEGORY
             },
         }
 
 
-def threshold(chances: NDArray[np.float64], forbidden: NDArray[np.bool_], holds: Any) -> float | None:
+def hundredths(weight: float) -> int:
+    return round(UNIT * float(weight))
+
+
+def threshold(chances: Floats, right: Bools, holds: Callable[[int, int], bool]) -> float | None:
     """The lowest probability from which ``holds(right, found)`` is true of the sentences above it."""
     order = np.argsort(-chances)
-    right = np.cumsum(forbidden[order])
-    fitting = [i for i in range(len(order)) if holds(int(right[i]), i + 1)]
-    return round(float(chances[order[fitting[-1]]]), 4) if fitting else None
+    hits = np.cumsum(right[order])
+    fitting = [i for i in range(len(order)) if chances[order[i]] > 0 and holds(int(hits[i]), i + 1)]
+    return math.ceil(1e4 * chances[order[fitting[-1]]]) / 1e4 if fitting else None
 
 
-def exceeded_by(descending: NDArray[np.float64], share: float) -> float:
+def exceeded_by(chances: Floats, share: float) -> float:
     """The lowest probability that no more than this share of the sentences reach."""
-    return round(float(descending[int(share * len(descending))]) + 1e-4, 4)
+    descending = np.sort(chances)[::-1]
+    return math.ceil(1e4 * (float(descending[int(share * len(descending))]) + 1e-4)) / 1e4
+
+
+def only(model: dict[str, Any], pack: Pack) -> Pack:
+    """The pack with nothing but the model's rule, which may deduct from even odds on."""
+    rule = pack.rule(RULE)
+    check = rule.check
+    assert isinstance(check, Forbid)
+    assert check.likeness
+    likeness = check.likeness.read({**model, "deduct_from": 0.5, "show_from": 0.5}, check.likeness.phrases)
+    return replace(pack, rules=(replace(rule, check=replace(check, likeness=likeness)),))
+
+
+def left_to_the_model(texts: Sequence[str], pack: Pack) -> Bools:
+    """Which sentences no listed phrase finds and no exemption excuses."""
+    left = []
+    for number, text in enumerate(texts):
+        call_id = str(number)
+        findings = rule_entry(analyze(read_call(call_of([("agent", text)], call_id), call_id), pack), RULE)["findings"]
+        left.append(bool(findings) and all(finding["match"] == "model" for finding in findings))
+    return np.array(left)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "lexicons" / "models" / "banned_phrase.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "lexicons" / "models" / f"{RULE}.json")
     given = parser.parse_args()
     taught = read(sorted(HERE.glob("agents_*.tsv")))
-    held_out = read([HERE / "validation.tsv"])
-    fine = 3 * passing_lines()  # few and telling: look-alikes of forbidden phrases
-    trained = Trained([*taught, *misheard(taught), *fine])
-    chances = trained.forbidden(held_out)
-    forbidden = np.array([label != FINE for _, label in held_out])
-    turns = (ROOT / "bench" / "data" / "rules" / "ordinary_turns.txt").read_text(encoding="utf-8").split("\n")
-    ordinary = np.sort(trained.forbidden([(turn, FINE) for turn in turns if turn.strip()]))[::-1]
-    deduct = threshold(chances, forbidden, lambda right, found: wilson_lower(right, found) >= WANTED_BOUND)
+    trained = Trained([*taught, *misheard(taught), *COPIES * passing_lines()])
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    save(given.out, trained.as_json(None, 1.0))
+
+    pack = only(trained.as_json(None, 1.0), load_pack("standard"))
+    held_out = read(sorted(HERE.glob("validation*.tsv")))
+    texts = [text for text, _ in held_out]
+    chances = trained.chances(texts) * left_to_the_model(texts, pack)
+    right = forbidden(held_out)
+    lines = (ROOT / "bench" / "data" / "rules" / "ordinary_turns.txt").read_text(encoding="utf-8").split("\n")
+    turns = [line.strip() for line in lines if line.strip()]
+    ordinary = trained.chances(turns) * left_to_the_model(turns, pack)
+    deduct = threshold(chances, right, lambda hits, found: wilson_lower(hits, found) >= WANTED_BOUND)
     deduct = deduct if deduct is None else max(deduct, exceeded_by(ordinary, ALARMS_DEDUCTED))
-    show = threshold(chances, forbidden, lambda right, found: right / found >= SHOWN_PRECISION)
+    show = threshold(chances, right, lambda hits, found: hits / found >= SHOWN_PRECISION)
     show = show if show is None else max(show, exceeded_by(ordinary, ALARMS_SHOWN))
-    print(f"taught by {len(taught)} sentences; validation {len(held_out)}, forbidden {int(forbidden.sum())}")
+    print(f"taught by {len(taught)} sentences; validation {len(held_out)}, {int(right.sum())} forbidden")
     for name, bound in (("deduct_from", deduct), ("show_from", show)):
         found = chances >= (2 if bound is None else bound)
-        right = int((found & forbidden).sum())
-        share = f"{right}/{int(found.sum())} right, Wilson from {wilson_lower(right, int(found.sum())):.3f}"
-        print(f"{name} {bound}: {share}, recall {right / max(1, forbidden.sum()):.3f}")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
+        hits, of = int((found & right).sum()), int(found.sum())
+        alarms = int((ordinary >= (2 if bound is None else bound)).sum())
+        print(
+            f"{name} {bound}: {hits}/{of} right, Wilson from {wilson_lower(hits, of):.3f}; "
+            f"{alarms} of {len(turns)} ordinary turns"
+        )
     model = trained.as_json(deduct, 1.0 if show is None else show)
-    given.out.write_text(json.dumps(model, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    save(given.out, model)
     print(f"{len(model['weights'])} n-grams, {given.out.stat().st_size} bytes")
+
+
+def save(path: Path, model: dict[str, Any]) -> None:
+    path.write_text(json.dumps(model, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
