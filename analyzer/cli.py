@@ -621,9 +621,10 @@ def check(
         "汇总报告：结论、各规则的结果，以及标准规定的指标。",
     )
 )
-def report(reports: ReportSources, format_: LayoutOption = Layout.TEXT) -> None:
+def report(reports: ReportSources, pack: PackOption = "standard", format_: LayoutOption = Layout.TEXT) -> None:
     from rich.console import Console
 
+    from analyzer.catalog import load_pack
     from analyzer.render import print_totals
     from analyzer.summary import read_reports, summarise
 
@@ -641,7 +642,7 @@ def report(reports: ReportSources, format_: LayoutOption = Layout.TEXT) -> None:
     if format_ is Layout.JSON:
         typer.echo(_utf8(json.dumps(summary, ensure_ascii=False)))
     else:
-        print_totals(summary, Console())
+        print_totals(summary, {rule.id: rule.title for rule in load_pack(pack).rules}, Console())
     raise typer.Exit(worst_exit_code(codes))
 
 

@@ -82,15 +82,19 @@ def print_summary(
         console.print(Text(f"报告与表格：{folder}"), soft_wrap=True)
 
 
-def print_totals(summary: Mapping[str, Any], console: Console) -> None:
-    """An ``analyzer.summary/1`` object: the summary line, rules that found something, and the KPI that are known."""
+def print_totals(summary: Mapping[str, Any], titles: Mapping[str, str], console: Console) -> None:
+    """An ``analyzer.summary/1`` object: the summary line, rules that found something, and the KPI that are known.
+
+    titles: of the rules, by id
+    """
     print_summary(summary["verdicts"], summary["mean_score"], 0, None, console)
     rules = {rule: counts for rule, counts in summary["rules"].items() if counts["violation"] or counts["unsure"]}
     if rules:
         table = _table("规则", "违规", "无法判定", "符合", "不适用", "发现")
         for rule, counts in sorted(rules.items(), key=lambda item: -item[1]["violation"]):
             columns = ("violation", "unsure", "pass", "not_applicable", "findings")
-            table.add_row(rule, *(str(counts[column]) for column in columns))
+            name = Text.assemble(titles.get(rule, ""), " ", (rule, "dim"))
+            table.add_row(name, *(str(counts[column]) for column in columns))
         console.print(table)
     known = [kpi for kpi in summary["kpis"].values() if kpi["value"] is not None]
     if known:

@@ -87,7 +87,7 @@ def test_the_command_prints_tables_or_one_object_and_names_what_it_left_out(tmp_
     bad.write_text("{}", encoding="utf-8")
     shown = CliRunner().invoke(app, ["report", str(good)])
     assert shown.exit_code == 0
-    assert "banned_phrase" in shown.stdout
+    assert "服务禁语 banned_phrase" in shown.stdout
     assert "平均振铃时长" in shown.stdout
     both = CliRunner().invoke(app, ["report", "--format", "json", str(good), str(bad)])
     assert both.exit_code == InputError.exit_code
