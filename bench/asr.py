@@ -40,13 +40,19 @@ from models.training.text import Composer, _lines, alphabet, expand, spoken_only
 
 ROOT = Path(__file__).parent.parent
 # seeds and numbers of the sentences the shipped model was trained on, at most: spoken (the shards of its corpus) and
-# unspoken (spelling practice); the later ones with the sentences of ``text.written`` among them
+# unspoken (spelling practice); the later ones with the sentences of ``text.written`` among them. Those have become more
+# since: what is drawn here is what was drawn then or more of its kind
 EARLY_TEXT = {
     **dict.fromkeys(range(1, 27), 2000),
     **dict.fromkeys((200, 201, 400, 401, 500, 501), 130000),
     **dict.fromkeys((3100, 3300, 3301), 280000),
 }
-LATE_TEXT = {**dict.fromkeys(range(27, 31), 2000), **dict.fromkeys((3400, 3401), 140000)}
+LATE_TEXT = {
+    **dict.fromkeys(range(27, 31), 2000),
+    **dict.fromkeys((3400, 3401), 140000),
+    **dict.fromkeys((3500, 3501), 230000),
+    **dict.fromkeys((3600, 3601), 180000),
+}
 PER_RECORDING = 8
 
 
