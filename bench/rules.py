@@ -201,9 +201,10 @@ def f1(right: int, extra: int, missed: int) -> float:
 
 def calls(part: str, rate: float, pack: Pack) -> Calls:
     counts = Calls()
-    for call in _json_lines(DATA / f"calls_{part}.jsonl"):
-        heard = garble_call(call, rate, SEED) if rate else call
-        counts.add(call, judged(heard, pack))
+    for path in sorted(DATA.glob(f"calls_{part}*.jsonl")):
+        for call in _json_lines(path):
+            heard = garble_call(call, rate, SEED) if rate else call
+            counts.add(call, judged(heard, pack))
     return counts
 
 

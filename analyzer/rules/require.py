@@ -48,11 +48,18 @@ class ElementSpec:
         return _spoken(str(value)) if value is not None else None
 
 
+_DIGITS = dict(zip("0123456789", ("零洞", "一幺", "二两", "三", "四", "五", "六", "七拐", "八", "九"), strict=True))
+_SPOKEN_DIGITS = 3  # a number shorter than that, spoken, is an everyday word
+
+
 @lru_cache(maxsize=1024)
 def _spoken(value: str) -> PhraseSet | None:
-    literal = fold(value).text
+    """The words of an attribute's value; the digits of a number of three and more may be spoken (6021, 六零二幺)."""
+    pattern = fold(value).text
+    if sum(letter in _DIGITS for letter in pattern) >= _SPOKEN_DIGITS:
+        pattern = "".join(f"[{letter}{_DIGITS[letter]}]" if letter in _DIGITS else letter for letter in pattern)
     try:
-        return PhraseSet([Phrase(Pattern(literal))]) if literal else None
+        return PhraseSet([Phrase(Pattern(pattern))]) if pattern else None
     except PatternError:  # a value without a single letter or digit is never said
         return None
 

@@ -125,11 +125,17 @@ class _SilentCallWatch(Watch):
         return []
 
     def _was_noticed(self) -> bool:
-        """The agent asked again or spoke of the missing sound, or the line stayed silent for long."""
+        """The agent asked again, spoke of the missing sound, hung up on it, or the line stayed silent for long."""
         asked_again = any(self.check.prompts.any(s) or self.check.no_sound.any(s) for s in self.own[1:])
-        quiet_ms = self.call.end_ms - self.own[-1].span.end_ms
-        has_long_wait = len(self.own) == 1 and self.check.prompts.any(self.own[0]) and quiet_ms >= self.check.noticed_ms
-        return asked_again or self.check.no_sound.any(self.own[0]) or has_long_wait
+        return asked_again or self.check.no_sound.any(self.own[0]) or (len(self.own) == 1 and self._gave_up())
+
+    def _gave_up(self) -> bool:
+        """After the greeting and a wait the agent hung up, or the line stayed silent for long."""
+        is_hung_up = self.call.metadata.get("hung_up_by") == "agent"
+        quiet_ms = self.call.end_ms - self.own[0].span.end_ms
+        return self.check.prompts.any(self.own[0]) and quiet_ms >= (
+            self.check.wait_ms if is_hung_up else self.check.noticed_ms
+        )
 
     def _shortest_wait(self, script: Sequence[Hit]) -> int | None:
         """The shortest of the waits before the next prompt or the script; the final one counts where it is checked."""
