@@ -10,8 +10,8 @@ the model's doing.
 
 * ``deduct_from``: the lowest probability from which the precision on the validation sentences has a Wilson lower bound
   (95 %) of at least 0.98 and no more than one ordinary turn in a thousand is found; null where there is none;
-* ``show_from``: the lowest probability from which that precision is at least 0.95 and no more than 1.5 ordinary turns
-  in a thousand are found: shown to people as unsure.
+* ``show_from``: the lowest probability from which that precision is at least 0.95 and no more than one ordinary turn in
+  a thousand is found: shown to people as unsure.
 
 Needs scikit-learn, which the product does not.
 """
@@ -52,7 +52,7 @@ RULE = "banned_phrase"
 FINE = "无"
 MISHEARD_AT = (0.1, 0.2)  # character error rates of the garbled copies
 WANTED_BOUND, SHOWN_PRECISION = 0.98, 0.95
-ALARMS_DEDUCTED, ALARMS_SHOWN = 0.001, 0.0015  # of ordinary turns
+ALARMS = 0.001  # share of ordinary turns that may be found
 STRENGTH = 0.5  # inverse regularisation, chosen by cross-validation on the teaching sentences
 COPIES = 1 + len(MISHEARD_AT)
 RAREST = 1 + COPIES  # occurrences of an n-gram, copies counted: it stands in two sentences at least
@@ -197,9 +197,9 @@ def main() -> None:
     turns = [line.strip() for line in lines if line.strip()]
     ordinary = trained.chances(turns) * left_to_the_model(turns, pack)
     deduct = threshold(chances, right, lambda hits, found: wilson_lower(hits, found) >= WANTED_BOUND)
-    deduct = deduct if deduct is None else max(deduct, exceeded_by(ordinary, ALARMS_DEDUCTED))
+    deduct = deduct if deduct is None else max(deduct, exceeded_by(ordinary, ALARMS))
     show = threshold(chances, right, lambda hits, found: hits / found >= SHOWN_PRECISION)
-    show = show if show is None else max(show, exceeded_by(ordinary, ALARMS_SHOWN))
+    show = show if show is None else max(show, exceeded_by(ordinary, ALARMS))
     print(f"taught by {len(taught)} sentences; validation {len(held_out)}, {int(right.sum())} forbidden")
     for name, bound in (("deduct_from", deduct), ("show_from", show)):
         found = chances >= (2 if bound is None else bound)
