@@ -310,7 +310,8 @@ class CallAnalyzer:
         return self._shown[key].status if key in self._shown else None
 
     def _judge(self, rule: Rule, others: Mapping[str, Judgement]) -> Judgement:
-        needed = {rule_id: others[rule_id] for rule_id in rule.needs if rule_id in others}
+        needs = rule.needs
+        needed = {rule_id: others[rule_id] for rule_id in needs if rule_id in others} if needs else {}
         judgement = self._watches[rule.id].judge(needed)
         excused = self._excuse(rule)
         if excused is not None:

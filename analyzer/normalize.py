@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 CLAUSE, SENTENCE = 1, 2  # strength of a break before a character
@@ -258,6 +258,7 @@ def toneless_readings() -> dict[str, tuple[str, ...]]:
     }
 
 
+@cache  # some 1,500 readings serve 40,000 characters
 def _toneless(reading: str) -> str:
     plain = unicodedata.normalize("NFD", reading.strip())
     umlaut = plain.replace("u\u0308", "v")

@@ -10,7 +10,7 @@ zh/z, ch/c, sh/s, -ing/-in, -eng/-en, -ang/-an).
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from analyzer.normalize import toneless_readings
 
@@ -26,6 +26,7 @@ class Hearing(StrEnum):
     FUZZY = "fuzzy"
 
 
+@cache
 def near(syllable: str) -> str:
     """The syllable that stands for all that are easily taken for it.
 

@@ -88,9 +88,29 @@ class Anchor:
     at_end: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Choice:
+    """What is read off it is asked for again with every stretch of its pattern, and kept."""
+
     branches: tuple[Sequence, ...]
+
+    @cached_property
+    def keys(self) -> tuple[str, ...] | None:
+        best = [_best_stretch(_spoken(branch)) for branch in self.branches]
+        return tuple(key for stretch in best if stretch for key in stretch.keys) if all(best) else None
+
+    @cached_property
+    def spellings(self) -> list[str]:
+        spelled = [_spellings(branch) for branch in self.branches]
+        return [spelling for branch in spelled for spelling in branch] if all(spelled) else []
+
+    @cached_property
+    def is_open(self) -> bool:
+        return any(map(_is_open, self.branches))
+
+    @cached_property
+    def holds_anchor(self) -> bool:
+        return any(_holds_anchor(inside) for branch in self.branches for inside in branch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +387,7 @@ class _Reader:
             from analyzer.rules.faults import did_you_mean  # noqa: PLC0415
 
             raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*_BUILT_IN_SLOTS, *self.slots])}")
-        return Open(_regex(self.slots[name], _GAP), next(iter(_needs(self.slots[name])), None))
+        return _open_slot(self.slots[name])
 
     def _bounds(self, text: str, default: tuple[int, int]) -> tuple[int, int]:
         if not text:
@@ -379,6 +399,12 @@ class _Reader:
         if low > high or high > _MOST:
             raise self.fail(f"bounds {text!r} must rise and stay at or below {_MOST}")
         return low, high
+
+
+@lru_cache(maxsize=1024)
+def _open_slot(nodes: Sequence) -> Open:
+    """A slot of the pack, as many patterns use it."""
+    return Open(_regex(nodes, _GAP), next(iter(_needs(nodes)), None))
 
 
 _ANCHORS = {
@@ -525,8 +551,8 @@ def _node_is_open(node: Node) -> bool:
     match node:
         case Open() | Class(_, True):
             return True
-        case Choice(branches):
-            return any(map(_is_open, branches))
+        case Choice():
+            return node.is_open
         case Optional(inside):
             return _node_is_open(inside)
     return False
@@ -561,7 +587,7 @@ def _node_longest(node: Node) -> int:
 
 
 def _needs(nodes: Sequence) -> tuple[tuple[str, ...], ...]:
-    spoken = tuple(node for node in nodes if not isinstance(node, Anchor))
+    spoken = _spoken(nodes)
     best = _best_stretch(spoken)
     if best is None:
         return ()
@@ -569,6 +595,10 @@ def _needs(nodes: Sequence) -> tuple[tuple[str, ...], ...]:
     if min(map(len, best.keys)) >= _LONG_KEY or any(map(_holds_anchor, _outer_anchors(nodes)[1])):
         return (best.keys,)
     return (best.keys, *_needs(spoken[: best.first]), *_needs(spoken[best.last :]))
+
+
+def _spoken(nodes: Sequence) -> Sequence:
+    return tuple(node for node in nodes if not isinstance(node, Anchor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -613,21 +643,15 @@ def _holds_anchor(node: Node) -> bool:
     match node:
         case Anchor():
             return True
-        case Choice(branches):
-            return any(_holds_anchor(inside) for branch in branches for inside in branch)
+        case Choice():
+            return node.holds_anchor
         case Optional(inside):
             return _holds_anchor(inside)
     return False
 
 
 def _node_keys(node: Node) -> tuple[str, ...] | None:
-    if isinstance(node, Open):
-        return node.keys
-    if isinstance(node, Choice):
-        needs = [_needs(branch) for branch in node.branches]
-        if all(needs):
-            return tuple(key for branch_needs in needs for key in branch_needs[0])
-    return None
+    return node.keys if isinstance(node, Open | Choice) else None
 
 
 def _spellings(nodes: Sequence) -> list[str]:
@@ -645,9 +669,8 @@ def _node_spellings(node: Node) -> list[str]:
             return ["" if character in HESITATION else character]
         case Class(characters, _):
             return ["" if character in HESITATION else character for character in characters]
-        case Choice(branches):
-            spelled = [_spellings(branch) for branch in branches]
-            return [spelling for branch in spelled for spelling in branch] if all(spelled) else []
+        case Choice():
+            return node.spellings
         case Optional(inside):
             return ["", *_node_spellings(inside)]
     return [""]

@@ -209,7 +209,7 @@ class PhraseSet:
                 yield Hit(phrase, said, start, end, match, said.confidence(start, end), order)
 
     def _heard(self, candidates: Candidates, said: Said) -> Iterator[Hit]:
-        for hearing, orders in candidates.heard.items():
+        for hearing, orders in (candidates.heard or {}).items():
             for order in sorted(orders):
                 yield from self._heard_as(order, said, hearing)
 
@@ -269,12 +269,14 @@ def may_match(pattern: Pattern, said: Said) -> bool:
 # --- the one scan: which phrases an utterance may hold --------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Candidates:
     """Phrases of one set, by their place in it, that an utterance may hold: as written, and by sound."""
 
-    spelled: list[int] = field(default_factory=list)
-    heard: dict[Hearing, list[int]] = field(default_factory=dict)
+    __slots__ = ("heard", "spelled")  # some fifty are made for each utterance, so no more is done than need be
+
+    def __init__(self) -> None:
+        self.spelled: list[int] = []
+        self.heard: dict[Hearing, list[int]] | None = None
 
 
 class Vocabulary:
@@ -326,7 +328,10 @@ class Vocabulary:
             sounded = [in_syllables(text, hearing, NOT_SOUNDED) for text in said.keyed_texts]
             for entry in index.possible_in(sounded):
                 for phrases, order in entry.places:
-                    found[phrases].heard.setdefault(hearing, []).append(order)
+                    candidates = found[phrases]
+                    if candidates.heard is None:
+                        candidates.heard = {}
+                    candidates.heard.setdefault(hearing, []).append(order)
         return found
 
     @cached_property
@@ -364,7 +369,7 @@ class _Entry:
 
     def has_all(self, there: set[int]) -> bool:
         """Whether all that it needs beside its key is among these keys."""
-        return not self.others or not any(need.isdisjoint(there) for need in self.others)
+        return not any(need.isdisjoint(there) for need in self.others)
 
 
 class _Index:
@@ -393,7 +398,7 @@ class _Index:
         possible = {id(entry): entry for key in there for entry in self._by_key.get(key, ())}
         if len(texts) > 1:
             return (*self._anywhere, *possible.values())
-        return (*self._anywhere, *(entry for entry in possible.values() if entry.has_all(there)))
+        return [*self._anywhere, *[e for e in possible.values() if not e.others or e.has_all(there)]]
 
     def _keys_in(self, texts: Iterable[str]) -> set[int]:
         if self._automaton is None:
@@ -406,15 +411,23 @@ def phrase_sets(part: object) -> Iterator[PhraseSet]:
     """Every set that a rule's check or condition holds, however deep, whatever its kind."""
     if isinstance(part, PhraseSet):
         yield part
-    elif isinstance(part, Mapping):
-        for value in part.values():
-            yield from phrase_sets(value)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from phrase_sets(value)
-    elif is_dataclass(part) and not isinstance(part, type):
-        for own in fields(part):
-            yield from phrase_sets(getattr(part, own.name))
+        return
+    for inside in _inside(part):
+        if not isinstance(inside, _WITHOUT_SETS):  # a model's weights are a hundred thousand numbers
+            yield from phrase_sets(inside)
+
+
+_WITHOUT_SETS = (str, int, float, type(None), Phrase, Pattern)
+
+
+def _inside(part: object) -> Iterable[object]:
+    if isinstance(part, list | tuple):
+        return part
+    if isinstance(part, Mapping):
+        return part.values()
+    if is_dataclass(part) and not isinstance(part, type):
+        return [getattr(part, own.name) for own in fields(part)]
+    return ()
 
 
 # --- hits -------------------------------------------------------------------------------------------------------------
