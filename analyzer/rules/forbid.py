@@ -220,8 +220,7 @@ class _ForbidWatch(Watch):
             return
         own = [hit for hit in self.open if hit.said.role is following.role]
         self.open = [hit for hit in self.open if hit.said.role is not following.role]
-        at_once = self._just_before() is not None  # what comes after the other side has objected excuses nothing
-        self.final += [hit for hit in own if not (at_once and self.check.is_excused_by_next(hit, following))]
+        self.final += [hit for hit in own if not self.check.is_excused_by_next(hit, following)]
 
     def reach(self, ms: int) -> None:
         if not self.open:
