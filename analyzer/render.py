@@ -258,12 +258,11 @@ def _rates(report: Report) -> Iterator[Text]:
 
 
 def _band(report: Report) -> tuple[float, float] | None:
-    """The band the pack's rate rule judged by, if one did."""
-    for rule in report["rules"]:
-        measured = rule.get("measured") or {}
-        if measured.get("unit") == "字/分钟" and None not in (measured.get("low"), measured.get("high")):
-            return measured["low"], measured["high"]
-    return None
+    """The band the pack's rate rules judged by, the narrowest of several; None if none did."""
+    measured = [rule.get("measured") or {} for rule in report["rules"]]
+    bands = [(m["low"], m["high"]) for m in measured if m.get("unit") == "字/分钟"]
+    known = [(low, high) for low, high in bands if low is not None and high is not None]
+    return min(known, key=lambda band: band[1] - band[0], default=None)
 
 
 def _gauge(role: str, rate: float, band: tuple[float, float] | None) -> Text:
