@@ -19,7 +19,6 @@ Only what concerns every call ends the run: the model, the store, the configurat
 from __future__ import annotations
 
 import gc
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -102,7 +101,7 @@ def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str
             yield transcript
             continue
         try:
-            yield dump(analyze(_doubting_sides(transcript), pack))
+            yield dump(analyze(doubting_sides(transcript), pack))
         except Exception as error:  # of this transcript alone
             yield InputError(f"{transcript.call_id}: {describe(error)}")
         if not is_warm:
@@ -110,7 +109,7 @@ def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str
             is_warm = True
 
 
-def _doubting_sides(transcript: Transcript) -> Transcript:
+def doubting_sides(transcript: Transcript) -> Transcript:
     """The transcript with a warning if its two sides look swapped. Nothing is corrected: it is a guess."""
     reason = likely_swapped(transcript.utterances)
     if reason is None:
@@ -232,18 +231,18 @@ class _Listener:
 
     def _decode(self, call: _Call) -> None:
         decoder = Decoder(call.recording)
-        packers = {role: _Packer(call, self._recogniser, self._backlog) for role in call.recording.roles}
-        try:
-            for segment in _detect_speech(call.recording.roles, self._watched(decoder, call)):
-                if not segment.gated:
-                    call.activity.setdefault(segment.role, []).extend(segment.speech)
-                packers[segment.role].feed(segment)
-            for packer in packers.values():
-                packer.finish()
-        finally:
-            for packer in packers.values():
-                packer.close()
+        packers = {role: self._recogniser.packer() for role in call.recording.roles}
+        for segment in _detect_speech(call.recording.roles, self._watched(decoder, call)):
+            if not segment.gated:
+                call.activity.setdefault(segment.role, []).extend(segment.speech)
+            self._hand_over(call, packers[segment.role].feed(segment))
+        for packer in packers.values():
+            self._hand_over(call, packer.finish())
         call.truncated, call.warnings = decoder.truncated, decoder.warnings
+
+    def _hand_over(self, call: _Call, windows: Iterable[Window]) -> None:
+        for window in windows:
+            self._backlog.put(_Item(call, window))
 
     def _watched(self, decoder: Decoder, call: _Call) -> Iterator[Block]:
         for block in decoder.blocks():
@@ -263,47 +262,6 @@ def _detect_speech(roles: Sequence[Role], blocks: Iterable[Block]) -> Iterator[S
     for block in blocks:
         yield from detector.feed(block.channels)
     yield from detector.finish()
-
-
-class _Packer:
-    """One speaker's segments to windows in the backlog.
-
-    ``Recogniser.windows`` pulls segments while decoding pushes them, for two speakers side by side: so each speaker's
-    are packed on a thread of their own, a few segments behind.
-    """
-
-    def __init__(self, call: _Call, recogniser: Recogniser, backlog: _Backlog) -> None:
-        self._segments: queue.Queue[Segment | None] = queue.Queue(4)
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._pack, args=(call, recogniser, backlog), daemon=True)
-        self._thread.start()
-
-    def feed(self, segment: Segment) -> None:
-        """Waits while the backlog is full. raises what packing raised"""
-        if self._error:
-            raise self._error
-        self._segments.put(segment)
-
-    def finish(self) -> None:
-        """No more segments: hand over what is left. raises what packing raised"""
-        self.close()
-        if self._error:
-            raise self._error
-
-    def close(self) -> None:
-        """End the thread, in whatever state."""
-        if self._thread.is_alive():
-            self._segments.put(None)
-            self._thread.join()
-
-    def _pack(self, call: _Call, recogniser: Recogniser, backlog: _Backlog) -> None:
-        segments = iter(self._segments.get, None)
-        try:
-            for window in recogniser.windows(segments):
-                backlog.put(_Item(call, window))
-        except Exception as error:  # raised again in the listener's thread
-            self._error = error
-            deque(segments, maxlen=0)  # so that nobody waits for room in the queue
 
 
 # ---- recogniser
@@ -357,7 +315,7 @@ class _Analyst:
             if call.error is not None:
                 raise call.error
             if call.why is not None:
-                report = analyze(_doubting_sides(self._transcript(call)), self._pack)
+                report = analyze(doubting_sides(self._transcript(call)), self._pack)
                 self._run.record(call.recording.call_id, call.input_digest, dump(report) + "\n")
         except _ENDS_THE_RUN:
             raise

@@ -30,7 +30,7 @@ from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from analyzer.asr import WhisperRecogniser
+from analyzer.asr import WhisperRecogniser, windows
 from analyzer.models import resolve
 from analyzer.types import Role
 from analyzer.vad import SpeechDetector
@@ -136,7 +136,7 @@ def own_reader(model: Path) -> Reader:
     def read(recording: Recording) -> str:
         detector = SpeechDetector(Role.AGENT)
         segments = [*detector.feed(recording.samples), *detector.finish()]
-        heard = recogniser.recognise(list(recogniser.windows(segments)))
+        heard = recogniser.recognise(list(windows(segments, recogniser.packer())))
         return "".join(utterance.text for window in heard for utterance in window if utterance)
 
     return read

@@ -37,7 +37,7 @@ from rich.table import Table
 
 from analyzer.asr import WhisperRecogniser, Window
 from analyzer.asr.engine import COMMON_TEXT, Task
-from analyzer.asr.windows import one_by_one
+from analyzer.asr.windows import OneByOne, windows as windows_of
 from analyzer.audio import decode, find_recordings
 from analyzer.models import ModelFolder, open_folder, resolve
 from analyzer.types import Role
@@ -135,7 +135,7 @@ def trained_paths(model: ModelFolder, calls: Sequence[Call], beam: int, cores: i
         windows, ends = [], [0]
         for call in calls:
             for segments in segments_of(call).values():
-                windows += list(one_by_one(segments) if alone else recogniser.windows(segments))
+                windows += windows_of(segments, OneByOne() if alone else recogniser.packer())
                 ends.append(len(windows))
         heard = recogniser.recognise(windows)
         texts = ["".join(one.text for one in window if one is not None) for window in heard]
@@ -178,11 +178,8 @@ def random_paths(folder: Path, calls: Sequence[Call], beam: int, cores: int) -> 
         windows: list[Window] = []
         for call in calls:
             for segments in segments_of(call).values():
-                found = (
-                    ours.with_window("safe").windows(segments)
-                    if tail_ms is None and not alone
-                    else one_by_one(segments)
-                )
+                packer = ours.with_window("safe").packer() if tail_ms is None and not alone else OneByOne()
+                found = windows_of(segments, packer)
                 windows += [window for window in found if window.heard]
         tasks = [Task(window.samples(), tail_ms, beam) for window in windows]
         share = TOKENS_PER_SECOND * speech_s / sum(task.budget_s for task in tasks)

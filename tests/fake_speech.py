@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 import wave
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.asr import Window
+from analyzer.asr import Packer, Window
 from analyzer.types import Role, Span, Utterance
 from analyzer.vad import Segment
 
@@ -38,21 +38,16 @@ class FakeRecogniser:
     def info(self) -> Mapping[str, Any]:
         return {"name": "fake", "digest": "sha256:fake", "notice": "fake (tests only)"}
 
-    def windows(self, segments: Iterable[Segment]) -> Iterator[Window]:
-        """Two neighbours share a window, so that packing has something to get wrong."""
-        held: list[Segment] = []
-        for segment in segments:
-            held.append(segment)
-            if len(held) == 2:
-                yield Window(tuple(held))
-                held = []
-        if held:
-            yield Window(tuple(held))
+    def packer(self) -> Packer:
+        return _Pairs()
 
     def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
         self.batches.append(len(windows))
         time.sleep(self._delay_s)
         return [tuple(self._utterance(segment) for segment in window.segments) for window in windows]
+
+    def glance(self, segments: Sequence[Segment]) -> list[Utterance | None]:
+        return [self._utterance(segment) for segment in segments]
 
     def _utterance(self, segment: Segment) -> Utterance | None:
         if self._poison_hz is not None and abs(_pitch(segment.samples) - self._poison_hz) < 20:
@@ -61,6 +56,21 @@ class FakeRecogniser:
         if number % 7 == 0:
             return None
         return Utterance(segment.role, segment.span, SENTENCES[number % len(SENTENCES)], confidence=0.9)
+
+
+class _Pairs:
+    """Two neighbours share a window, so that packing has something to get wrong."""
+
+    def __init__(self) -> None:
+        self._held: list[Segment] = []
+
+    def feed(self, segment: Segment) -> list[Window]:
+        self._held.append(segment)
+        return self.finish() if len(self._held) == 2 else []
+
+    def finish(self) -> list[Window]:
+        held, self._held = self._held, []
+        return [Window(tuple(held))] if held else []
 
 
 class FakeCallDetector:

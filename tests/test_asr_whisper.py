@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analyzer import models
-from analyzer.asr import WhisperRecogniser, Window
+from analyzer.asr import WhisperRecogniser, Window, windows
 from analyzer.asr.engine import Draft, Engine, Task
 from analyzer.errors import ConfigError, ModelError
 from analyzer.types import Role, Span, Utterance
@@ -37,7 +37,7 @@ def recogniser(folder: Path, **options: object) -> WhisperRecogniser:
 
 
 def recognise(model: WhisperRecogniser, *segments: Segment) -> list[Utterance | None]:
-    return [utterance for window in model.recognise(list(model.windows(segments))) for utterance in window]
+    return [utterance for window in model.recognise(list(windows(segments, model.packer()))) for utterance in window]
 
 
 def evenly(n_tokens: int, start: float, end: float) -> list[float]:
@@ -83,7 +83,7 @@ def test_one_window_of_two_segments_is_cut_into_two_utterances(tmp_path: Path) -
     random_whisper.build(tmp_path, first + second, token_times=times)
     model = recogniser(tmp_path, window="safe")
     spoken = [segment(5_000, 8_000), segment(9_000, 10_000, gated=True), segment(21_000, 24_000)]
-    assert len(list(model.windows(spoken))) == 1
+    assert len(list(windows(spoken, model.packer()))) == 1
     one, cross_talk, two = recognise(model, *spoken)
     assert one is not None
     assert two is not None
@@ -165,7 +165,7 @@ def test_a_model_that_cannot_time_its_words_spreads_them_over_the_voice(tmp_path
     random_whisper.build(tmp_path, TEXT, alignment=False)
     model = recogniser(tmp_path)
     spoken = [segment(1000, 4000), segment(6000, 9000)]
-    assert len(list(model.windows(spoken))) == 2
+    assert len(list(windows(spoken, model.packer()))) == 2
     for utterance, one in zip(recognise(model, *spoken), spoken, strict=True):
         assert utterance is not None
         assert utterance.interpolated

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.asr.spelling import TimedPiece
-from analyzer.asr.windows import LONGEST_MS, PAUSE_MS, WIDEST_MS, Window, hand_out, one_by_one, pack
+from analyzer.asr.windows import LONGEST_MS, PAUSE_MS, WIDEST_MS, Filling, OneByOne, Window, hand_out, windows
 from analyzer.types import Role, Span
 from analyzer.vad import Segment
 
@@ -34,9 +34,9 @@ def channels(draw: st.DrawFn) -> list[Segment]:
 @settings(max_examples=30)
 @given(channels())
 def test_windows_hold_every_segment_once_in_order_and_stay_within_their_bounds(segments: list[Segment]) -> None:
-    windows = list(pack(segments))
-    assert [one for window in windows for one in window.segments] == segments
-    for window in windows:
+    packed = list(windows(segments, Filling()))
+    assert [one for window in packed for one in window.segments] == segments
+    for window in packed:
         assert len(window.samples()) <= max(LONGEST_MS, *(one.span.duration_ms for one in window.segments)) * 16
         assert len(window.segments) == 1 or (
             window.segments[-1].span.end_ms - window.segments[0].span.start_ms <= WIDEST_MS
@@ -46,15 +46,15 @@ def test_windows_hold_every_segment_once_in_order_and_stay_within_their_bounds(s
 @settings(max_examples=30)
 @given(channels(), st.integers(0, 12))
 def test_a_window_that_has_come_out_is_not_changed_by_what_is_said_later(segments: list[Segment], heard: int) -> None:
-    whole = [window.segments for window in pack(segments)]
-    early = [window.segments for window in pack(segments[:heard])]
+    whole = [window.segments for window in windows(segments, Filling())]
+    early = [window.segments for window in windows(segments[:heard], Filling())]
     settled = max(0, len(early) - 1)
     assert early[:settled] == whole[:settled]
 
 
 def test_short_utterances_share_a_window_with_a_breath_between_them() -> None:
     first, second = segment(0, 2000), segment(7000, 9000)
-    (window,) = pack([first, second])
+    (window,) = windows([first, second], Filling())
     assert window.offsets_ms() == [0, 2000 + PAUSE_MS]
     samples = window.samples()
     assert np.array_equal(samples[: 2000 * 16], first.samples)
@@ -63,13 +63,14 @@ def test_short_utterances_share_a_window_with_a_breath_between_them() -> None:
 
 
 def test_cross_talk_is_carried_along_and_not_heard() -> None:
-    (window,) = pack([segment(0, 2000), segment(3000, 4000, gated=True), segment(5000, 6000)])
+    (window,) = windows([segment(0, 2000), segment(3000, 4000, gated=True), segment(5000, 6000)], Filling())
     assert len(window.segments) == 3
     assert len(window.samples()) == (2000 + PAUSE_MS + 1000) * 16
 
 
 def test_one_by_one_packs_nothing() -> None:
-    assert [len(window.segments) for window in one_by_one([segment(0, 900), segment(1500, 2500)])] == [1, 1]
+    alone = windows([segment(0, 900), segment(1500, 2500)], OneByOne())
+    assert [len(window.segments) for window in alone] == [1, 1]
 
 
 def cut(window: Window, *pieces: tuple[str, int, int]) -> list[list[tuple[str, int, int]]]:
@@ -110,7 +111,7 @@ PIECES = st.lists(st.tuples(st.sampled_from(["好", "您好", "，", "的", " ok
 def test_whatever_the_aligner_says_no_text_is_lost_and_times_go_forward_inside_the_voice(
     segments: list[Segment], steps: list[tuple[str, int]]
 ) -> None:
-    window = next(window for window in pack(segments) if window.heard)
+    window = next(window for window in windows(segments, Filling()) if window.heard)
     pieces, at = [], 0
     for text, step in steps:
         pieces.append(TimedPiece(text, at, at + step, -0.1))

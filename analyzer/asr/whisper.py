@@ -8,7 +8,7 @@ trips is dropped, except a loop, of which two rounds are kept with a confidence 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from analyzer.asr import gates
 from analyzer.asr.calibration import SAFE, read_calibration
 from analyzer.asr.engine import Draft, Engine, Task
 from analyzer.asr.spelling import Character, TimedPiece
-from analyzer.asr.windows import Window, hand_out, one_by_one, pack
+from analyzer.asr.windows import Filling, OneByOne, Packer, Window, hand_out
 from analyzer.models import ModelFolder
 from analyzer.types import Span, Utterance
 
@@ -111,10 +111,10 @@ class WhisperRecogniser:
             "prompt": self._prompt,
         }
 
-    def windows(self, segments: Iterable[Segment]) -> Iterator[Window]:
+    def packer(self) -> Packer:
         if self._tail_ms is not None or not self._engine.times_characters:  # text without times cannot be cut
-            return one_by_one(segments)
-        return pack(segments, self._engine.longest_ms)
+            return OneByOne()
+        return Filling(self._engine.longest_ms)
 
     def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
         """See ``Recogniser.recognise``."""
@@ -134,8 +134,14 @@ class WhisperRecogniser:
         readings = [self._read(window, draft)[0] for window, draft in zip(windows, drafts, strict=True)]
         return [(reading.text, self._is_doubtful(reading)) for reading in readings]
 
-    def _task(self, window: Window) -> Task:
-        return Task(window.samples(), self._tail_ms, self._beam_size)
+    def glance(self, segments: Sequence[Segment]) -> list[Utterance | None]:
+        """See ``Recogniser.glance``: greedy and decoded once."""
+        windows = [Window((segment,)) for segment in segments]
+        drafts = self._engine.decode([self._task(window, beam_size=1) for window in windows])
+        return [self._judge(self._read(window, draft)[0]) for window, draft in zip(windows, drafts, strict=True)]
+
+    def _task(self, window: Window, beam_size: int | None = None) -> Task:
+        return Task(window.samples(), self._tail_ms, beam_size or self._beam_size)
 
     def _read(self, window: Window, draft: Draft) -> list[_Reading]:
         """Cut a window's draft into its heard segments."""

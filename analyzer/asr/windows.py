@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,28 +56,56 @@ class Window:
         return offsets
 
 
-def one_by_one(segments: Iterable[Segment]) -> Iterator[Window]:
+class Packer(Protocol):
+    """Groups one channel's segments, given in order of time, into windows. Never mix two channels or two calls."""
+
+    def feed(self, segment: Segment) -> list[Window]:
+        """The windows that no later segment can change any more: each as soon as that is so, in order."""
+
+    def finish(self) -> list[Window]:
+        """No more segments: what is left."""
+
+
+class OneByOne:
     """Each segment in a window of its own."""
-    for segment in segments:
-        yield Window((segment,))
+
+    def feed(self, segment: Segment) -> list[Window]:
+        return [Window((segment,))]
+
+    def finish(self) -> list[Window]:
+        return []
 
 
-def pack(segments: Iterable[Segment], longest_ms: int = LONGEST_MS) -> Iterator[Window]:
+class Filling:
     """Fill windows with neighbouring segments of one channel, as they come.
 
     longest_ms  audio a window may hold, pauses included; a single longer segment gets a window of its own
     """
-    held: list[Segment] = []
-    filled_ms = 0
-    for segment in segments:
+
+    def __init__(self, longest_ms: int = LONGEST_MS) -> None:
+        self._longest_ms = longest_ms
+        self._held: list[Segment] = []
+        self._filled_ms = 0
+
+    def feed(self, segment: Segment) -> list[Window]:
         more_ms = 0 if segment.gated else segment.span.duration_ms + PAUSE_MS
-        if held and not _fits(held, segment, filled_ms + more_ms - PAUSE_MS, longest_ms):
-            yield Window(tuple(held))
-            held, filled_ms = [], 0
-        held.append(segment)
-        filled_ms += more_ms
-    if held:
-        yield Window(tuple(held))
+        full: list[Window] = []
+        if self._held and not _fits(self._held, segment, self._filled_ms + more_ms - PAUSE_MS, self._longest_ms):
+            full = self.finish()
+        self._held.append(segment)
+        self._filled_ms += more_ms
+        return full
+
+    def finish(self) -> list[Window]:
+        held, self._held, self._filled_ms = self._held, [], 0
+        return [Window(tuple(held))] if held else []
+
+
+def windows(segments: Iterable[Segment], packer: Packer) -> Iterator[Window]:
+    """All windows of one channel; every segment is in exactly one, in order."""
+    for segment in segments:
+        yield from packer.feed(segment)
+    yield from packer.finish()
 
 
 def _fits(held: Sequence[Segment], segment: Segment, filled_ms: int, longest_ms: int) -> bool:

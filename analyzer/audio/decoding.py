@@ -7,7 +7,7 @@ and ``truncated`` says that something of the call is not there to be judged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -88,21 +88,13 @@ class Decoder:
 
     def _measure(self, block: Block) -> None:
         for role, samples in block.channels.items():
-            self._peaks[role] = max(self._peaks[role], _peak(samples))
+            self._peaks[role] = max(self._peaks[role], peak(samples))
         self._n_samples += len(next(iter(block.channels.values())))
 
     def _judge(self, tracks: list[_Channels]) -> None:
         self.truncated = any(track.file.damage.any for track in tracks)
         damage = [_describe_damage(track, len(tracks) > 1) for track in tracks if track.file.damage.any]
-        self.warnings = (*damage, *self._uneven(tracks), *self._silent())
-
-    def _silent(self) -> Iterator[str]:
-        silent = [role for role, peak in self._peaks.items() if peak < SILENT_BELOW]
-        if len(silent) == len(self._peaks):
-            yield "整段录音没有声音，只有静音；请检查录音设备的接线"
-        else:
-            for role in silent:
-                yield f"{ROLES[role]}声道没有声音，只有静音；请检查录音设备的接线"
+        self.warnings = (*damage, *self._uneven(tracks), *silence_warnings(self._peaks))
 
     def _uneven(self, tracks: list[_Channels]) -> Iterator[str]:
         lengths = [track.n_samples * 1000 // SAMPLE_RATE for track in tracks]
@@ -235,7 +227,16 @@ def _side_by_side(tracks: Sequence[_Channels], seconds: tuple[Samples | None, ..
     return channels
 
 
-def _peak(samples: Samples) -> int:
+def silence_warnings(peaks: Mapping[Role, int]) -> tuple[str, ...]:
+    """What to tell of channels on which nothing can be heard, from the loudest sample of each."""
+    silent = [role for role, loudest in peaks.items() if loudest < SILENT_BELOW]
+    if len(silent) == len(peaks):
+        return ("整段录音没有声音，只有静音；请检查录音设备的接线",)
+    return tuple(f"{ROLES[role]}声道没有声音，只有静音；请检查录音设备的接线" for role in silent)
+
+
+def peak(samples: Samples) -> int:
+    """The loudest sample, 0 to 32768."""
     return int(np.max(np.abs(samples.astype(np.int32)), initial=0))
 
 

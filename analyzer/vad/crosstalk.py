@@ -30,8 +30,8 @@ LEAKED_SHARE = 0.8  # of a segment's voiced time, to gate it
 class CallDetector:
     """Finds the speech of all roles of a call, which advance together.
 
-    Gating needs the other legs up to the segment's end, so a segment waits until they have come that far; on blocks
-    that carry all roles it never does. Memory: 17 s of each leg.
+    Gating needs the other legs up to the segment's end and 20 ms more, so a segment waits until they have come that far.
+    Memory: 17 s of each leg.
     """
 
     def __init__(self, roles: Sequence[Role]) -> None:
@@ -42,6 +42,10 @@ class CallDetector:
         leg = self._legs[role]
         waiting = (segment.span.start_ms for segment in leg.waiting)
         return min([leg.detector.settled_ms, *waiting])
+
+    def open_segment(self, role: Role) -> Segment | None:
+        """What this role is saying now, with what leaks from the other legs in it; None while it is silent."""
+        return self._legs[role].detector.open_segment()
 
     def feed(self, block: Mapping[Role, NDArray[np.int16]]) -> Iterator[Segment]:
         """Hear the next samples (int16, 16 kHz) of some or all roles; exhaust the iterator before the next call."""
@@ -80,7 +84,8 @@ class _Leg:
         self.waiting.extend(self.detector.feed(samples))
 
     def has_come_to(self, moment_ms: int) -> bool:
-        return self.finished or self._tape.end >= moment_ms * SAMPLES_PER_MS
+        """All that ``around`` a span with this end asks for is here, so that the size of blocks does not matter."""
+        return self.finished or self._tape.end >= (moment_ms - EARLIEST_MS) * SAMPLES_PER_MS
 
     @property
     def needed_ms(self) -> int:

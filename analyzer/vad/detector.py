@@ -74,6 +74,11 @@ class SpeechDetector:
         for stretch in self._endpointer.finish():
             yield self._segment(stretch, end)
 
+    def open_segment(self) -> Segment | None:
+        """The speech that goes on, as far as it is decided: it will be cut elsewhere. None while nobody speaks."""
+        stretch = self._endpointer.open_stretch
+        return self._segment(stretch, self._stepped) if stretch else None
+
     def _steps(self, end: int) -> Iterator[Segment]:
         """Decide what has come; no sample from `end` on is the role's own."""
         heard = self._gate.heard

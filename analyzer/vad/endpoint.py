@@ -104,6 +104,13 @@ class Endpointer:
         voice = self._runs[0][0] if self._runs else self.frame
         return max(self._free_from, voice - PRE_ROLL)
 
+    @property
+    def open_stretch(self) -> Stretch | None:
+        """The stretch that goes on, up to now, once there is enough voice to believe it."""
+        if self.state not in (State.SPEAKING, State.STOPPING) or not self._runs:
+            return None
+        return Stretch(self.start, self.frame, tuple((start, end) for start, end in self._runs))
+
     def feed(self, voiced: bool, loudness: float, steady_since: int | None = None) -> Iterator[Stretch]:
         """Hear one more frame.
 
