@@ -6,7 +6,7 @@
 ``sources``     one file -> samples at their true place, whatever container, codec and damage
 """
 
-from analyzer.audio.decoding import SAMPLE_RATE, Block, Decoder, decode
+from analyzer.audio.decoding import SAMPLE_RATE, Block, Decoder, decode, peak, silence_warnings
 from analyzer.audio.finding import Found, find_recordings
 from analyzer.audio.recordings import Layout, Recording, Track, parse_layout, recording_digest
 
@@ -21,5 +21,7 @@ __all__ = [
     "decode",
     "find_recordings",
     "parse_layout",
+    "peak",
     "recording_digest",
+    "silence_warnings",
 ]

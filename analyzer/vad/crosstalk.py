@@ -47,6 +47,10 @@ class CallDetector:
         """What this role is saying now, with what leaks from the other legs in it; None while it is silent."""
         return self._legs[role].detector.open_segment()
 
+    def is_open(self, role: Role) -> bool:
+        """Is this role speaking, as far as is decided?"""
+        return self._legs[role].detector.is_open
+
     def feed(self, block: Mapping[Role, NDArray[np.int16]]) -> Iterator[Segment]:
         """Hear the next samples (int16, 16 kHz) of some or all roles; exhaust the iterator before the next call."""
         for role, samples in block.items():

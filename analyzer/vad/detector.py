@@ -74,6 +74,11 @@ class SpeechDetector:
         for stretch in self._endpointer.finish():
             yield self._segment(stretch, end)
 
+    @property
+    def is_open(self) -> bool:
+        """Somebody speaks."""
+        return self._endpointer.open_stretch is not None
+
     def open_segment(self) -> Segment | None:
         """The speech that goes on, as far as it is decided: it will be cut elsewhere. None while nobody speaks."""
         stretch = self._endpointer.open_stretch

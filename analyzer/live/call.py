@@ -1,0 +1,173 @@
+"""One live call from its samples to its report, across the threads that work on it.
+
+    whoever has audio      ear thread             recogniser threads       judge thread
+    hear(samples)    ──►   Ear: VAD, windows ──►  Scheduler          ──►   Judge: engine, coach, log, report
+                              │ hearing ─────────────────────────────────►
+
+A call belongs to no thread of its own: ear and judge are one thread each for all calls, and every part of a call is
+touched by one of them only. What is handed over keeps its order.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzer.asr import Window
+from analyzer.live.agenda import Kind
+from analyzer.live.ear import Ear
+from analyzer.live.journal import EventLog
+from analyzer.live.judge import Facts, Judge
+from analyzer.live.scheduler import Scheduler
+from analyzer.rules import Pack
+from analyzer.types import Role, Utterance
+from analyzer.vad import Segment
+
+log = logging.getLogger(__name__)
+
+Samples = NDArray[np.int16]
+BEHIND_MS = 2_000  # audio waiting for the ear above which partials are not worth it
+
+
+class LiveCall:
+    """``hear`` and ``end`` may be called from any thread, by one at a time.
+
+    on_end  told on the judge's thread: the report, or the error that prevented one
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        pack: Pack,
+        scheduler: Scheduler,
+        event_log: EventLog,
+        *,
+        ears: Executor,
+        judges: Executor,
+        on_end: Callable[[dict[str, Any] | None, Exception | None], None],
+    ) -> None:
+        self.facts, self.events = facts, event_log
+        self._scheduler = scheduler
+        self._ears, self._judges = ears, judges
+        self._on_end = on_end
+        recogniser = scheduler.recogniser
+        self._ear = Ear(facts.roles, recogniser)
+        late_windows = recogniser.info.get("window") == "30s"
+        self._judge = Judge(facts, pack, event_log, rejudge=late_windows)
+        self._partial_at_ms = dict.fromkeys(facts.roles, 0)
+        self._queued_ms = 0
+        self._lock = threading.Lock()
+        self._ending: dict[str, Any] | None = None
+        self._is_over = False
+        self.error: Exception | None = None
+        scheduler.enter(facts.call_id, self)
+        self._on_judge(self._judge.start, facts.recogniser.get("notice"))
+
+    # ---- from outside
+
+    def hear(self, block: Mapping[Role, Samples]) -> None:
+        """The next samples (int16, 16 kHz) of some or all roles."""
+        with self._lock:
+            self._queued_ms += max((len(samples) for samples in block.values()), default=0) // 16
+        self._ears.submit(self._guarded, self._listen, block)
+
+    def tick(self, at_ms: int) -> None:
+        """The clock of the call."""
+        self._on_judge(self._judge.tick, at_ms)
+
+    def dismiss(self, nudge: str) -> None:
+        self._on_judge(self._judge.dismiss, nudge)
+
+    def end(
+        self, *, metadata: Mapping[str, Any] | None = None, truncated: bool = False, warnings: Sequence[str] = ()
+    ) -> None:
+        """No more audio: recognise what was heard, then report."""
+        self._ears.submit(self._guarded, self._close, dict(metadata or {}), truncated, tuple(warnings))
+
+    def add_event(self, kind: Any, **fields: Any) -> None:
+        """Something that happened to the call from outside: a whisper, a lost connection."""
+        self._on_judge(lambda: self.events.add(kind, self._judge.at_ms, **fields))
+
+    # ---- ear thread
+
+    def _listen(self, block: Mapping[Role, Samples]) -> None:
+        hearing = self._ear.hear(block)
+        with self._lock:
+            self._queued_ms -= max((len(samples) for samples in block.values()), default=0) // 16
+        self._on_judge(self._judge.hear, hearing)
+        for window in hearing.windows:
+            self._submit(window)
+        for segment in hearing.segments:
+            self._scheduler.offer(self.facts.call_id, Kind.EARLY, segment)
+        if self._queued_ms < BEHIND_MS:
+            self._offer_partials(hearing.heard_ms)
+
+    def _submit(self, window: Window) -> None:
+        if window.heard:
+            self._scheduler.submit(self.facts.call_id, window.segments[0].role, window)
+        else:
+            self.recognised(window, [None] * len(window.segments), None)
+
+    def _offer_partials(self, heard_ms: int) -> None:
+        interval_ms = self._scheduler.interval_ms()
+        for role, last_ms in self._partial_at_ms.items():
+            if interval_ms is None or heard_ms - last_ms < interval_ms:
+                continue
+            segment = self._ear.partial(role)
+            if segment is not None:
+                self._partial_at_ms[role] = heard_ms
+                self._scheduler.offer(self.facts.call_id, Kind.PARTIAL, segment)
+
+    def _close(self, metadata: dict[str, Any], truncated: bool, warnings: tuple[str, ...]) -> None:
+        hearing = self._ear.finish()
+        self._on_judge(self._judge.hear, hearing)
+        for window in hearing.windows:
+            self._submit(window)
+        ending = {
+            "duration_ms": self._ear.duration_ms,
+            "peaks": dict(self._ear.peaks),
+            "metadata": metadata,
+            "truncated": truncated,
+            "warnings": warnings,
+        }
+        self._on_judge(self._finish_when_done, ending)
+
+    # ---- recogniser threads (``scheduler.Listener``)
+
+    def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+        self._on_judge(self._judge.recognised, window, utterances, error)
+        self._on_judge(self._finish_when_done)
+
+    def glimpsed(self, kind: Kind, segment: Segment, utterance: Utterance | None) -> None:
+        self._on_judge(lambda: self._judge.glimpsed(segment, utterance, complete=kind is Kind.EARLY))
+
+    # ---- judge thread
+
+    def _finish_when_done(self, ending: dict[str, Any] | None = None) -> None:
+        self._ending = ending or self._ending
+        if self._ending is None or self._judge.is_waiting or self._is_over:
+            return
+        self._is_over = True
+        self._scheduler.leave(self.facts.call_id)
+        self._on_end(self._judge.finish(**self._ending), None)
+
+    def _on_judge(self, work: Callable[..., None], *args: Any) -> None:
+        self._judges.submit(self._guarded, work, *args)
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        """An error in one call is that call's: it is reported once, and the others go on."""
+        if self.error is not None:
+            return
+        try:
+            work(*args)
+        except Exception as error:
+            log.exception("call %s failed", self.facts.call_id)
+            self.error = error
+            self._scheduler.leave(self.facts.call_id)
+            self._on_end(None, error)

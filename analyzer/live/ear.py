@@ -1,0 +1,127 @@
+"""One call's audio in; what is to be recognised, and how far each side is known, out. No thread, no clock.
+
+Everything but the interim segments is a function of each role's own samples, however they are cut into pieces: so a call
+that is played live is cut and grouped exactly as its recording would be.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzer.asr import Packer, Recogniser, Window
+from analyzer.audio import SAMPLE_RATE, peak
+from analyzer.types import Role, Span
+from analyzer.vad import CallDetector, Segment
+
+GROWN_MS = 400  # a partial is worth its time when so much more has been said
+SHORTEST_MS = 600  # voice in an open segment below which a partial says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What a piece of audio brought.
+
+    heard_ms   call time up to which all roles have come
+    activity   voiced spans, unmerged, of segments that are complete
+    windows    to be recognised, in order
+    segments   complete speech whose window is not (30 s windows), for interim text
+    settled    per role: all its speech that begins earlier is in a window given out
+    voiced     roles that are speaking at this moment
+    """
+
+    heard_ms: int
+    activity: tuple[tuple[Role, Span], ...] = ()
+    windows: tuple[Window, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    settled: Mapping[Role, int] = field(default_factory=dict)
+    voiced: frozenset[Role] = frozenset()
+
+
+class Ear:
+    """Hears one call. Memory: at most 17 s of each role, and of a 30 s window what is not given out yet."""
+
+    def __init__(self, roles: Sequence[Role], recogniser: Recogniser) -> None:
+        self._detector = CallDetector(roles)
+        self._lines = {role: _Line(recogniser.packer()) for role in roles}
+        self.peaks = dict.fromkeys(roles, 0)
+
+    @property
+    def duration_ms(self) -> int:
+        """Of the longest role so far."""
+        return max(line.n_samples for line in self._lines.values()) * 1000 // SAMPLE_RATE
+
+    def hear(self, block: Mapping[Role, NDArray[np.int16]]) -> Hearing:
+        """The next samples (int16, 16 kHz) of some or all roles, each role's in order and without a gap."""
+        for role, samples in block.items():
+            self._lines[role].n_samples += len(samples)
+            self.peaks[role] = max(self.peaks[role], peak(samples))
+        return self._hearing(list(self._detector.feed(block)), last=False)
+
+    def finish(self) -> Hearing:
+        """No more audio: whatever is open ends here."""
+        return self._hearing(list(self._detector.finish()), last=True)
+
+    def partial(self, role: Role) -> Segment | None:
+        """The speech that goes on, if more of it has been said since the last time to be worth a look."""
+        line = self._lines[role]
+        segment = self._detector.open_segment(role)
+        if segment is None:
+            return None
+        voiced_ms = sum(span.duration_ms for span in segment.speech)
+        begun = segment.span.start_ms
+        seen_ms = line.looked_at[1] if line.looked_at[0] == begun else 0
+        if voiced_ms < SHORTEST_MS or voiced_ms - seen_ms < GROWN_MS:
+            return None
+        line.looked_at = begun, voiced_ms
+        return segment
+
+    def _hearing(self, segments: Sequence[Segment], *, last: bool) -> Hearing:
+        windows: list[Window] = []
+        for segment in segments:
+            windows += self._lines[segment.role].feed(segment)
+        if last:
+            for line in self._lines.values():
+                windows += line.finish()
+        given = {id(segment) for window in windows for segment in window.segments}
+        return Hearing(
+            heard_ms=min(line.n_samples for line in self._lines.values()) * 1000 // SAMPLE_RATE,
+            activity=tuple((s.role, span) for s in segments if not s.gated for span in s.speech),
+            windows=tuple(windows),
+            segments=tuple(s for s in segments if not s.gated and id(s) not in given),
+            settled={
+                role: self.duration_ms if last else line.settled_ms(self._detector.settled_ms(role))
+                for role, line in self._lines.items()
+            },
+            voiced=frozenset(role for role in self._lines if self._detector.is_open(role)),
+        )
+
+
+class _Line:
+    """One role: its packer, and the segments that the packer holds back."""
+
+    def __init__(self, packer: Packer) -> None:
+        self.n_samples = 0
+        self.looked_at = (-1, 0)  # start of the open segment last looked at, and how much voice it had
+        self._packer = packer
+        self._held: deque[Segment] = deque()
+
+    def feed(self, segment: Segment) -> list[Window]:
+        self._held.append(segment)
+        return self._given(self._packer.feed(segment))
+
+    def finish(self) -> list[Window]:
+        return self._given(self._packer.finish())
+
+    def settled_ms(self, detected_ms: int) -> int:
+        return min([detected_ms, *(segment.span.start_ms for segment in list(self._held)[:1])])
+
+    def _given(self, windows: list[Window]) -> list[Window]:
+        for window in windows:
+            for _ in window.segments:
+                self._held.popleft()
+        return windows

@@ -1,0 +1,375 @@
+"""All live calls of a process: who may begin, who comes back, what the clock brings, how it ends.
+
+One thread hears (VAD), one judges (rules, coach, reports), the scheduler's recognise, and one keeps time: four times a
+second it ticks every call and twice a second makes the journals durable. Transports come from outside and touch a call
+through its ``Session`` only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from analyzer.errors import AnalyzerError
+from analyzer.live.call import LiveCall
+from analyzer.live.intake import Chunk, Intake
+from analyzer.live.journal import FOLDER, EventLog, read_journal
+from analyzer.live.judge import Facts
+from analyzer.live.messages import CallEvent, ErrorCode, WhisperEvent
+from analyzer.live.scheduler import Scheduler
+from analyzer.metadata import read_metadata
+from analyzer.report import analyze, dump
+from analyzer.rules import Pack
+from analyzer.runs import RunFolder, digest_of
+from analyzer.types import Direction, Role, Span, Transcript, Utterance
+
+log = logging.getLogger(__name__)
+
+RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
+TICK_S = 0.25
+SYNC_S = 0.5
+REMEMBERED = 1_000  # ended calls whose events can still be read
+
+
+class Refusal(Exception):
+    """A call or connection that cannot be served; ``code`` and ``message`` go to the sender as they are."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+
+
+class Session:
+    """One call, for whoever sends its audio or watches it. Made by ``Hub.open``; thread-safe."""
+
+    def __init__(self, hub: Hub, call: LiveCall, intake: Intake, clock: Callable[[], float]) -> None:
+        self.call_id = call.facts.call_id
+        self.facts = call.facts
+        self.events = call.events
+        self.started_at = time.time()
+        self.report: dict[str, Any] | None = None
+        self.is_ending = False
+        self.is_over = False
+        self._hub, self._call, self._intake, self._clock = hub, call, intake, clock
+        self._lock = threading.RLock()
+        self._connections = 1
+        self._left_at: float | None = None
+        self._began = clock()
+        self._told_gaps = 0
+
+    # ---- audio
+
+    @property
+    def resume_from_ms(self) -> int:
+        """From here on a sender goes on."""
+        with self._lock:
+            return self._intake.acked_ms
+
+    def feed(self, chunk: Chunk) -> int:
+        """Place audio; returns the call time up to which all of it has its place. raises Refusal"""
+        with self._lock:
+            if self.is_ending:
+                raise Refusal("call_ended", f"call {self.call_id} has ended; begin another one")
+            block = self._intake.add(chunk, self._now_ms())
+            if block:
+                self._call.hear(block)
+            return self._intake.acked_ms
+
+    def leave(self) -> None:
+        """A sender is gone without ending the call: it may come back."""
+        with self._lock:
+            self._connections -= 1
+            if self._connections == 0 and not self.is_ending:
+                self._left_at = self._clock()
+                self._call.add_event(CallEvent, state="disconnected")
+
+    def rejoin(self) -> None:
+        with self._lock:
+            self._connections += 1
+            if self._left_at is not None:
+                self._left_at = None
+                self._intake.resume(self._now_ms())
+                self._call.add_event(CallEvent, state="resumed", **self._intake.losses)
+
+    @property
+    def has_sender(self) -> bool:
+        return self._connections > 0
+
+    def end(self, metadata: Mapping[str, Any] | None = None, *, interrupted: bool = False) -> None:
+        """No more audio; the report follows when all is recognised."""
+        with self._lock:
+            if self.is_ending:
+                return
+            self.is_ending = True
+            if block := self._intake.finish():
+                self._call.hear(block)
+            losses = self._intake.losses
+            self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **losses)
+            known, _ = read_metadata(metadata or {})
+            warnings = self._intake.warnings
+            if interrupted:
+                warnings = (*warnings, "通话中断，中断之后的内容未收到")
+            self._call.end(metadata=known, truncated=interrupted or bool(warnings), warnings=warnings)
+
+    # ---- people
+
+    def whisper(self, text: str, sender: str) -> str:
+        """A supervisor's line to the agent's overlay; returns its id."""
+        name = uuid.uuid4().hex[:12]
+        self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state="sent")
+        return name
+
+    def whisper_is(self, name: str, text: str, sender: str, state: str) -> None:
+        self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state=state)
+
+    def dismiss(self, nudge: str) -> None:
+        self._call.dismiss(nudge)
+
+    # ---- clock
+
+    def tick(self) -> None:
+        with self._lock:
+            if self.is_ending:
+                return
+            if block := self._intake.flush(self._now_ms()):
+                self._call.hear(block)
+            if self._left_at is not None and self._clock() - self._left_at > RETURN_WITHIN_S:
+                self.end(interrupted=True)
+                return
+            self._call.tick(self._intake.clock_ms(self._now_ms()))
+
+    def _now_ms(self) -> int:
+        return round((self._clock() - self._began) * 1000)
+
+
+class Hub:
+    """raises StoreError if the run folder is in use
+
+    clock  seconds, monotonic: a wall clock that jumps changes nothing
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        scheduler: Scheduler,
+        run: RunFolder,
+        *,
+        most_calls: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pack, self.scheduler, self.run = pack, scheduler, run
+        self._most_calls = most_calls
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.RLock()
+        self._ears = ThreadPoolExecutor(1, "ear")
+        self._judges = ThreadPoolExecutor(1, "judge")
+        self._stopping = threading.Event()
+        self._ended = threading.Condition()
+        self._timer = threading.Thread(target=self._keep_time, name="clock", daemon=True)
+        self.recovered = self._recover()
+        self._timer.start()
+
+    # ---- calls
+
+    def open(
+        self,
+        call_id: str,
+        *,
+        direction: Direction,
+        roles: Sequence[Role],
+        rate: int,
+        metadata: Mapping[str, Any],
+        joins: bool = False,
+    ) -> Session:
+        """A new call, or one whose sender comes back. raises Refusal
+
+        joins  another connection may send audio of the same call beside this one (a leg each)
+        """
+        with self._lock:
+            session = self._sessions.get(call_id)
+            if session is not None and not session.is_ending:
+                if session.has_sender and not joins:
+                    raise Refusal("call_busy", f"another connection is sending call {call_id}; end that one first")
+                session.rejoin()
+                return session
+            if session is not None or self.run.why_score(call_id, _input_digest(call_id)) is None:
+                raise Refusal("call_ended", f"call {call_id} has ended already; use another call id")
+            if self._stopping.is_set():
+                raise Refusal("shutting_down", "the server is stopping; try another one or come back later")
+            if len(self.live) >= self._most_calls or not self.scheduler.accepts():
+                raise Refusal("overloaded", "too many calls for this server now; try another one or come back later")
+            return self._begin(call_id, direction, tuple(roles), rate, metadata)
+
+    def _begin(
+        self, call_id: str, direction: Direction, roles: tuple[Role, ...], rate: int, metadata: Mapping[str, Any]
+    ) -> Session:
+        known, unknown = read_metadata(metadata)
+        if unknown:
+            log.warning("call %s: unknown metadata %s", call_id, ", ".join(sorted(unknown)))
+        recogniser = dict(self.scheduler.recogniser.info)
+        facts = Facts(call_id, direction, roles, known, recogniser)
+        head = {
+            "direction": direction.value,
+            "channels": [role.value for role in roles],
+            "metadata": dict(known),
+            "pack": self.pack.digest,
+            "recogniser": recogniser,
+        }
+        event_log = EventLog(self.run.path, call_id, head)
+        intake = Intake(rate, roles)
+
+        def ended(report: dict[str, Any] | None, error: Exception | None) -> None:
+            self._finished(session, report, error)
+
+        call = LiveCall(
+            facts, self.pack, self.scheduler, event_log, ears=self._ears, judges=self._judges, on_end=ended
+        )
+        session = Session(self, call, intake, self._clock)
+        self._sessions[call_id] = session
+        self._forget_oldest()
+        return session
+
+    def _finished(self, session: Session, report: dict[str, Any] | None, error: Exception | None) -> None:
+        """On the judge's thread: the report becomes the run's, then the call is over."""
+        try:
+            if report is not None:
+                self.run.record(session.call_id, _input_digest(session.call_id), dump(report) + "\n")
+                session.events.add(CallEvent, report["duration_ms"], state="ended")
+            else:
+                self.run.record_failure(session.call_id, error or RuntimeError("no report"))
+                session.events.add(CallEvent, 0, state="interrupted")
+        except AnalyzerError as fault:
+            log.error("call %s: its report is not recorded: %s", session.call_id, fault)
+        finally:
+            session.report = report
+            session.is_ending = session.is_over = True
+            session.events.close()
+            with self._ended:
+                self._ended.notify_all()
+
+    @property
+    def live(self) -> list[Session]:
+        """Calls that are not over, oldest first."""
+        with self._lock:
+            return [session for session in self._sessions.values() if not session.is_over]
+
+    def session(self, call_id: str) -> Session | None:
+        """A call that is live, or ended lately."""
+        with self._lock:
+            return self._sessions.get(call_id)
+
+    # ---- the end
+
+    def stop(self, *, patience_s: float = 60.0) -> bool:
+        """End every call and wait for the reports. returns whether all were made in time"""
+        self._stopping.set()
+        for session in self.live:
+            session.end(interrupted=session.has_sender)
+        deadline = self._clock() + patience_s
+        with self._ended:
+            while self.live and (left := deadline - self._clock()) > 0:
+                self._ended.wait(left)
+        done = not self.live
+        self._timer.join()
+        self._ears.shutdown()
+        self.scheduler.close()
+        self._judges.shutdown()
+        return done
+
+    # ---- inside
+
+    def _forget_oldest(self) -> None:
+        over = [call_id for call_id, session in self._sessions.items() if session.is_over]
+        for call_id in over[: max(0, len(over) - REMEMBERED)]:
+            del self._sessions[call_id]
+
+    def _keep_time(self) -> None:
+        synced = 0.0
+        while not self._stopping.wait(TICK_S):
+            try:
+                for session in self.live:
+                    session.tick()
+                if time.monotonic() - synced >= SYNC_S:
+                    synced = time.monotonic()
+                    for session in self.live:
+                        session.events.sync()
+            except Exception:
+                log.exception("the clock stumbled; it goes on")
+
+    def _recover(self) -> list[str]:
+        """Calls that a crash cut off: judged as far as they were heard, marked as interrupted."""
+        recovered = []
+        folder = self.run.path / FOLDER
+        for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
+            try:
+                head, entries = read_journal(path)
+            except ValueError as error:
+                log.error("%s", error)
+                continue
+            call_id = head["call_id"]
+            if any(entry.get("type") == "scorecard" for entry in entries):
+                continue
+            if self.run.why_score(call_id, _input_digest(call_id)) is None:
+                continue
+            transcript = _as_far_as_heard(head, entries)
+            self.run.record(call_id, _input_digest(call_id), dump(analyze(transcript, self.pack)) + "\n")
+            _mark_interrupted(path, call_id, entries, transcript.duration_ms)
+            recovered.append(call_id)
+        return recovered
+
+
+def _input_digest(call_id: str) -> str:
+    """A live call has no recording to digest: its id stands for it."""
+    return digest_of({"live": call_id})
+
+
+def _as_far_as_heard(head: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Transcript:
+    spoken = [
+        Utterance(
+            role=Role(entry["role"]),
+            span=Span(entry["start_ms"], entry["end_ms"]),
+            text=entry["text"],
+            confidence=entry["confidence"],
+            characters=tuple(Span(*span) for span in entry["chars"]) if entry["chars"] else None,
+        )
+        for entry in entries
+        if entry.get("type") == "utterance"
+    ]
+    activity: dict[Role, list[Span]] = {}
+    for entry in entries:
+        for role, start_ms, end_ms in entry.get("heard", {}).get("activity", ()):
+            activity.setdefault(Role(role), []).append(Span(start_ms, end_ms))
+    until = [entry["heard"]["at_ms"] for entry in entries if "heard" in entry]
+    until += [entry["at_ms"] for entry in entries if "at_ms" in entry]
+    return Transcript(
+        call_id=head["call_id"],
+        utterances=tuple(sorted(spoken, key=lambda utterance: (utterance.span, utterance.role))),
+        direction=Direction(head["direction"]),
+        duration_ms=max(until, default=0),
+        metadata=head["metadata"],
+        activity={role: tuple(spans) for role, spans in activity.items()},
+        truncated=True,
+        recogniser=head["recogniser"],
+        warnings=("服务中断，通话只保留到中断之前",),
+    )
+
+
+def _mark_interrupted(path: Path, call_id: str, entries: Sequence[Mapping[str, Any]], at_ms: int) -> None:
+    seq = max((entry.get("seq", 0) for entry in entries), default=0) + 1
+    event = CallEvent(call_id=call_id, seq=seq, at_ms=at_ms, state="interrupted")
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.truncate(content.rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+        file.write(event.model_dump_json(by_alias=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,136 @@
+"""A call's events: numbered, kept, and told to whoever watches. What a crash leaves is read back from here.
+
+``<run>/live/<call>.jsonl`` gets each event as one line; it is flushed to the disk at least once a second by ``sync``, so
+that after a kill at most the last second is missing. Two kinds of lines are not events: ``{"journal": …}`` at the start
+(what the call is) and ``{"heard": …}`` (voiced time and how far each side is known), from which, with the utterances, the
+call can be judged as far as it was heard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from analyzer.live.messages import as_json
+from analyzer.runs import file_stem
+
+KEPT = 512  # events in memory; older ones are read from the file
+FOLDER = "live"
+JOURNAL_SCHEMA = "analyzer.live-journal/1"
+
+
+class EventLog:
+    """Append from one thread, read from any. raises OSError where the disk refuses
+
+    head   what the call is: direction, channels, metadata, pack, recogniser
+    """
+
+    def __init__(self, folder: Path, call_id: str, head: Mapping[str, Any]) -> None:
+        self.call_id = call_id
+        self.path = folder / FOLDER / f"{file_stem(call_id)}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("wb")
+        self._recent: deque[tuple[int, str]] = deque(maxlen=KEPT)
+        self._watchers: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._is_dirty = False
+        self.seq = 0
+        self.is_closed = False
+        self._write({"journal": JOURNAL_SCHEMA, "call_id": call_id, **head})
+
+    def add(self, kind: type[BaseModel], at_ms: int, **fields: Any) -> None:
+        """One more event."""
+        with self._lock:
+            self.seq += 1
+            event = kind(call_id=self.call_id, seq=self.seq, at_ms=max(0, at_ms), **fields)
+            line = as_json(event)
+            self._recent.append((self.seq, line))
+            self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            self._is_dirty = True
+            watchers = list(self._watchers)
+        for tell in watchers:
+            tell()
+
+    def note_heard(self, **fields: Any) -> None:
+        """What the call's judgement rests on besides the utterances."""
+        self._write({"heard": fields})
+
+    def after(self, seq: int, most: int = 200) -> list[tuple[int, str]]:
+        """Up to ``most`` events that follow ``seq``, each with its number, oldest first."""
+        with self._lock:
+            kept = list(self._recent)
+            if kept and kept[0][0] > seq + 1:
+                self._file.flush()
+        if kept and kept[0][0] <= seq + 1:
+            return [event for event in kept if event[0] > seq][:most]
+        return list(_numbered(self.path, seq, most)) if kept else []
+
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """``tell`` is called, from any thread, when there is more; returns what ends that."""
+        with self._lock:
+            self._watchers.append(tell)
+
+        def stop() -> None:
+            with self._lock:
+                if tell in self._watchers:
+                    self._watchers.remove(tell)
+
+        return stop
+
+    def sync(self) -> None:
+        """Make what was added durable."""
+        with self._lock:
+            if self._is_dirty and not self.is_closed:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._is_dirty = False
+
+    def close(self) -> None:
+        self.sync()
+        with self._lock:
+            if not self.is_closed:
+                self.is_closed = True
+                self._file.close()
+            watchers = list(self._watchers)
+        for tell in watchers:
+            tell()
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        with self._lock:
+            self._file.write(line.encode("utf-8", "backslashreplace"))
+            self._is_dirty = True
+
+
+def _numbered(path: Path, seq: int, most: int) -> Iterator[tuple[int, str]]:
+    found = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            entry = json.loads(line)
+            if entry.get("seq", 0) > seq:
+                found += 1
+                yield entry["seq"], line.decode("utf-8").rstrip("\n")
+            if found == most:
+                return
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The head of a call's journal and all its whole lines after it. raises ValueError if it is none"""
+    entries: list[dict[str, Any]] = []
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break  # torn by a crash
+            entries.append(json.loads(line))
+    if not entries or entries[0].get("journal") != JOURNAL_SCHEMA:
+        raise ValueError(f"{path}: not a call's journal")
+    return entries[0], entries[1:]

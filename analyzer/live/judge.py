@@ -1,0 +1,293 @@
+"""One call's speech in, its events out: the rule engine, the coach and the report. One thread at a time, no clock.
+
+Text reaches the engine as it is recognised; verdicts do not depend on that (``analyzer.engine``). Where finals come
+late because windows of 30 s are being filled, the engine is fed what each segment says alone, and the report is made
+from the windows at the end, as ``analyzer score`` would make it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from analyzer.asr import Window
+from analyzer.audio import silence_warnings
+from analyzer.engine import CallAnalyzer, FindingEvent
+from analyzer.live.coach import Coach
+from analyzer.live.ear import Hearing
+from analyzer.live.journal import EventLog
+from analyzer.live.messages import (
+    CallEvent,
+    FindingEvent as FindingMessage,
+    InterimEvent,
+    ScorecardEvent,
+    UtteranceEvent,
+)
+from analyzer.pipeline import doubting_sides
+from analyzer.report import build_report
+from analyzer.rules import Finding, Pack
+from analyzer.rules.said import Place
+from analyzer.types import Direction, Role, Span, Transcript, Utterance
+from analyzer.vad import Segment
+
+SETTLE_EVERY_MS = 480  # of call time: the engine need not be told of every 128 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a call when it begins."""
+
+    call_id: str
+    direction: Direction
+    roles: tuple[Role, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    recogniser: Mapping[str, Any] = field(default_factory=dict)
+    starts_late: bool = False
+
+
+@dataclass(slots=True)
+class _Side:
+    """How far one role is known to the engine."""
+
+    detected_ms: int = 0  # every segment that begins earlier was given to the recogniser
+    told_ms: int = 0  # the engine was told
+    waiting: dict[int, None] = field(default_factory=dict)  # starts of segments the engine has not been told of
+    early: set[int] = field(default_factory=set)  # of those it was told of before their window
+    windows: int = 0  # being recognised
+    seen: tuple[int, str] = (-1, "")  # start and text of the last interim
+    is_open: bool = False  # an interim is shown
+
+    @property
+    def settled_ms(self) -> int:
+        return min([self.detected_ms, *self.waiting])
+
+
+class Judge:
+    """Follows one call."""
+
+    def __init__(self, facts: Facts, pack: Pack, log: EventLog, *, rejudge: bool) -> None:
+        """rejudge  the windows of the report are not those the engine hears during the call"""
+        self.facts, self.log = facts, log
+        self._pack = pack
+        self._rejudge = rejudge
+        self._engine = CallAnalyzer(
+            pack,
+            direction=facts.direction,
+            metadata=facts.metadata,
+            roles=set(facts.roles) | {Role.AGENT, Role.CUSTOMER},
+            starts_late=facts.starts_late,
+        )
+        for role in {Role.AGENT, Role.CUSTOMER} - set(facts.roles):
+            self._engine.settled(role, 1 << 40)  # nothing will ever come of it
+        self._coach = Coach(pack, facts.direction, facts.roles, log)
+        self._sides = {role: _Side() for role in facts.roles}
+        self._utterances: list[Utterance] = []  # of the report
+        self._heard: list[Utterance] = []  # by the engine, in the order in which they came
+        self._turns: dict[int, int] = {}
+        self._activity: dict[Role, list[Span]] = {}
+        self._unrecognised = 0
+        self.at_ms = 0
+
+    # ---- what comes in
+
+    def start(self, notice: str | None) -> None:
+        self.log.add(CallEvent, 0, state="started", direction=self.facts.direction.value,
+                     channels=[role.value for role in self.facts.roles], notice=notice)  # fmt: skip
+        self._coach.checklist(self._engine, 0)
+
+    def hear(self, hearing: Hearing) -> None:
+        """What the ear made of a piece of audio; before any result of its windows."""
+        self.at_ms = max(self.at_ms, hearing.heard_ms)
+        for role, span in hearing.activity:
+            self._activity.setdefault(role, []).append(span)
+            self._engine.activity(role, span)
+        for window in hearing.windows:
+            self._sides[window.segments[0].role].windows += 1
+        for segment in (*hearing.segments, *(one for window in hearing.windows for one in window.segments)):
+            side = self._sides[segment.role]
+            if segment.span.start_ms not in side.early:
+                side.waiting[segment.span.start_ms] = None
+        if hearing.activity:
+            spans = [[role.value, span.start_ms, span.end_ms] for role, span in hearing.activity]
+            self.log.note_heard(at_ms=self.at_ms, activity=spans)
+        for role, ms in hearing.settled.items():
+            self._sides[role].detected_ms = ms
+        self._settle()
+        self._coach.hear(hearing.activity, hearing.voiced, self.at_ms)
+
+    def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+        """A final result."""
+        side = self._sides[window.segments[0].role]
+        side.windows -= 1
+        self._unrecognised += error is not None
+        self._utterances += [utterance for utterance in utterances if utterance is not None]
+        told = side.early.intersection(segment.span.start_ms for segment in window.segments)
+        for segment, utterance in zip_longest(window.segments, utterances):
+            side.waiting.pop(segment.span.start_ms, None)
+            if utterance is not None and segment.span.start_ms not in told:
+                self._feed(utterance)
+        side.early -= told
+        self._settle(at_once=True)
+
+    def glimpsed(self, segment: Segment, utterance: Utterance | None, *, complete: bool) -> None:
+        """Interim text; ``complete`` speech counts as final for the engine where windows come late."""
+        side = self._sides[segment.role]
+        if complete:
+            if segment.span.start_ms in side.waiting:
+                del side.waiting[segment.span.start_ms]
+                side.early.add(segment.span.start_ms)
+                if utterance is not None:
+                    self._feed(utterance)
+                self._settle(at_once=True)
+            return
+        if utterance is None or segment.span.start_ms < side.settled_ms - 1:
+            return  # its final is here already
+        before = side.seen[1] if side.seen[0] == segment.span.start_ms else ""
+        agreed = _agreed(before, utterance.text)
+        side.seen = segment.span.start_ms, utterance.text
+        side.is_open = True
+        self.log.add(InterimEvent, self.at_ms, role=segment.role, start_ms=utterance.span.start_ms,
+                     end_ms=utterance.span.end_ms, text=utterance.text, agreed=agreed)  # fmt: skip
+        stable = utterance.text[:agreed]
+        found = self._engine.preview(segment.role, stable, utterance.span) if stable else []
+        self._coach.glimpse(segment.role, found, self.at_ms)
+
+    def tick(self, at_ms: int) -> None:
+        """The clock: reminders, timers, gauges. ``at_ms`` of the call, which may run ahead of its audio."""
+        self.at_ms = max(self.at_ms, at_ms)
+        self._coach.tick(self._engine, self.at_ms, self._behind_ms())
+
+    def dismiss(self, nudge: str) -> None:
+        self._coach.dismiss(nudge, self.at_ms)
+
+    # ---- the end
+
+    @property
+    def is_waiting(self) -> bool:
+        """Something is still being recognised."""
+        return any(side.windows for side in self._sides.values())
+
+    def finish(
+        self,
+        duration_ms: int,
+        peaks: Mapping[Role, int],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        truncated: bool = False,
+        warnings: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """All has been recognised: the report. Events of the end are added, the scorecard last."""
+        facts = self.facts
+        if self._unrecognised:
+            truncated = True
+            warnings = (*warnings, f"有 {self._unrecognised} 段语音未能识别，相关内容未计入")
+        transcript = doubting_sides(
+            Transcript(
+                call_id=facts.call_id,
+                utterances=tuple(sorted(self._utterances, key=lambda utterance: (utterance.span, utterance.role))),
+                direction=facts.direction,
+                duration_ms=duration_ms,
+                metadata={**facts.metadata, **(metadata or {})},
+                activity={role: tuple(spans) for role, spans in self._activity.items()},
+                truncated=truncated,
+                recogniser=dict(facts.recogniser),
+                warnings=(*warnings, *silence_warnings(peaks)),
+            )
+        )
+        result = self._engine.finish(duration_ms, truncated=truncated, metadata=metadata)
+        self._tell(result.events)
+        report = self._judge_again(transcript) if self._rejudge else build_report(transcript, self._pack, result)
+        self._coach.finish(self._engine, self.at_ms)
+        self.log.add(ScorecardEvent, duration_ms, report=report)
+        return report
+
+    def _judge_again(self, transcript: Transcript) -> dict[str, Any]:
+        from analyzer.report import analyze  # noqa: PLC0415
+
+        return analyze(transcript, self._pack)
+
+    # ---- inside
+
+    def _feed(self, utterance: Utterance) -> None:
+        turn = len(self._heard)
+        self._heard.append(utterance)
+        self._turns[id(utterance)] = turn
+        chars = [(span.start_ms, span.end_ms) for span in utterance.characters] if utterance.characters else None
+        self.log.add(UtteranceEvent, self.at_ms, turn=turn, role=utterance.role, start_ms=utterance.span.start_ms,
+                     end_ms=utterance.span.end_ms, text=utterance.text, confidence=utterance.confidence,
+                     chars=chars)  # fmt: skip
+        side = self._sides[utterance.role]
+        if side.is_open:
+            side.is_open = False
+            self.log.add(InterimEvent, self.at_ms, role=utterance.role, start_ms=utterance.span.start_ms,
+                         end_ms=utterance.span.end_ms, text="")  # fmt: skip
+        self._coach.said(utterance, self.at_ms)
+        self._tell(self._engine.feed(utterance))
+        self._coach.checklist(self._engine, self.at_ms)
+
+    def _settle(self, *, at_once: bool = False) -> None:
+        """Tell the engine how far each side is known."""
+        for role, side in self._sides.items():
+            ms = side.settled_ms
+            if ms > side.told_ms and (at_once or ms - side.told_ms >= SETTLE_EVERY_MS):
+                side.told_ms = ms
+                self._tell(self._engine.settled(role, ms))
+
+    def _tell(self, events: Sequence[FindingEvent]) -> None:
+        for event in events:
+            self.log.add(FindingMessage, self.at_ms, **self._fields(event.finding), status=event.status.value)
+        if events:
+            self._coach.findings(events, self.at_ms)
+
+    def _fields(self, finding: Finding) -> dict[str, Any]:
+        spans = [
+            {"turn": turn, "char_start": place.char_start, "char_end": place.char_end}
+            for place in finding.places
+            if (turn := self._turn(place)) is not None
+        ]
+        first = spans[0] if spans else {"turn": None, "char_start": None, "char_end": None}
+        turn = self._turns.get(id(finding.turn)) if finding.turn is not None else first["turn"]
+        return {
+            "id": finding.id,
+            "rule": finding.rule,
+            "title": self._titles[finding.rule],
+            "category": finding.category,
+            "severity": finding.severity,
+            "role": finding.role,
+            "turn": turn,
+            "spans": spans,
+            "start_ms": finding.span.start_ms,
+            "end_ms": finding.span.end_ms,
+            "quote": finding.quote,
+            "char_start": first["char_start"],
+            "char_end": first["char_end"],
+            "match": finding.match,
+            "confidence": finding.confidence,
+            "message": finding.message,
+            "suggestion": finding.suggestion,
+            "clauses": list(finding.clauses),
+        }
+
+    @property
+    def _titles(self) -> Mapping[str, str]:
+        return {rule.id: rule.title for rule in self._pack.rules}
+
+    def _turn(self, place: Place) -> int | None:
+        return self._turns.get(id(place.utterance))
+
+    def _behind_ms(self) -> int:
+        """How old the oldest speech is that is not known yet."""
+        waiting = [next(iter(side.waiting)) for side in self._sides.values() if side.waiting]
+        return max(0, self.at_ms - min(waiting)) if waiting else 0
+
+
+def _agreed(before: str, now: str) -> int:
+    """Length of the beginning that two passes over the same speech have in common."""
+    agreed = 0
+    for one, other in zip(before, now, strict=False):
+        if one != other:
+            break
+        agreed += 1
+    return agreed

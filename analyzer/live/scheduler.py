@@ -1,0 +1,179 @@
+"""One recogniser for all live calls: a few worker threads that do what the agenda says.
+
+Results do not depend on who else is in a batch (``analyzer.asr``), so load decides only when something is recognised,
+never what comes out. Whoever asked is told on a worker's thread and should hand the news on quickly.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+from analyzer.asr import Recogniser, Window
+from analyzer.live.agenda import REFUSE_MS, Agenda, Job, Kind
+from analyzer.types import Role, Utterance
+from analyzer.vad import Segment
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who gets the results of a call."""
+
+    def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+        """A final. With ``error`` the window could not be recognised and has no utterances."""
+
+    def glimpsed(self, kind: Kind, segment: Segment, utterance: Utterance | None) -> None:
+        """Interim text of speech that goes on, or whose window does."""
+
+
+class Meter(Protocol):
+    """Told of every batch; times in seconds. Must not block."""
+
+    def batch(self, kind: Kind, size: int, waited_s: Sequence[float], took_s: float) -> None: ...
+
+
+class Scheduler:
+    """Call ``submit`` and ``offer`` from any thread.
+
+    workers  threads, each with a batch of its own; the recogniser should have as many
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        *,
+        workers: int = 1,
+        refuse_ms: float = REFUSE_MS,
+        meter: Meter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.recogniser = recogniser
+        self._agenda = Agenda(workers, refuse_ms=refuse_ms)
+        self._meter = meter
+        self._clock = clock
+        self._listeners: dict[Hashable, Listener] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._threads = [threading.Thread(target=self._work, name=f"recogniser-{i}") for i in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    # ---- calls
+
+    def enter(self, call: Hashable, listener: Listener) -> None:
+        """Results of this call go to ``listener``."""
+        with self._changed:
+            self._listeners[call] = listener
+
+    def leave(self, call: Hashable) -> None:
+        """Nobody waits for this call any more; what is not begun is not done."""
+        with self._changed:
+            self._listeners.pop(call, None)
+            self._agenda.drop(call)
+
+    def accepts(self) -> bool:
+        """Whether one more call can be served in time."""
+        with self._changed:
+            return not self._closing and self._agenda.accepts(self._now_ms())
+
+    def interval_ms(self) -> int | None:
+        """How far apart a channel's partials should be; None: none now."""
+        with self._changed:
+            return self._agenda.interval_ms(self._now_ms())
+
+    # ---- work
+
+    def submit(self, call: Hashable, role: Role, window: Window) -> None:
+        """Recognise a window; never dropped while its call is here."""
+        with self._changed:
+            self._agenda.put_final(Job(Kind.FINAL, call, role, window, self._now_ms()))
+            self._changed.notify()
+
+    def offer(self, call: Hashable, kind: Kind, segment: Segment) -> None:
+        """Interim work: done if there is time for it. A newer partial takes the place of the channel's last one."""
+        with self._changed:
+            job = Job(kind, call, segment.role, segment, self._now_ms())
+            (self._agenda.offer_partial if kind is Kind.PARTIAL else self._agenda.put_early)(job)
+            self._changed.notify()
+
+    def stats(self) -> dict[str, Any]:
+        with self._changed:
+            counts = self._agenda.counts
+            return {
+                "waiting": {kind.value: n for kind, n in self._agenda.waiting.items()},
+                "final_wait_ms": self._agenda.wait_ms,
+                "interval_ms": self._agenda.interval_ms(self._now_ms()),
+                **{name: getattr(counts, name) for name in ("finals", "partials", "early", "shed", "batches")},
+            }
+
+    def close(self) -> None:
+        """Do what waits, then end the threads."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # ---- inside
+
+    def _now_ms(self) -> float:
+        return self._clock() * 1000
+
+    def _work(self) -> None:
+        while (jobs := self._next()) is not None:
+            began = self._clock()
+            try:
+                if jobs[0].kind is Kind.FINAL:
+                    self._finals(jobs)
+                else:
+                    self._glances(jobs)
+            finally:
+                took = self._clock() - began
+                with self._changed:
+                    self._agenda.done(jobs)
+                    self._changed.notify_all()
+            if self._meter:
+                self._meter.batch(jobs[0].kind, len(jobs), [began - job.since_ms / 1000 for job in jobs], took)
+
+    def _next(self) -> list[Job] | None:
+        """The next batch, or None when there will be no more."""
+        with self._changed:
+            while True:
+                if jobs := self._agenda.take(self._now_ms()):
+                    return jobs
+                if self._closing and not self._agenda.waiting[Kind.FINAL]:
+                    return None
+                self._changed.wait(timeout=0.2)
+
+    def _finals(self, jobs: Sequence[Job]) -> None:
+        """Where a batch fails, each alone: one bad window must not take the others with it."""
+        try:
+            results = self.recogniser.recognise([job.work for job in jobs])
+        except Exception as error:
+            if len(jobs) == 1:
+                log.exception("call %s: a window could not be recognised", jobs[0].call)
+                self._tell(jobs[0], (), error)
+                return
+            for job in jobs:
+                self._finals([job])
+            return
+        for job, utterances in zip(jobs, results, strict=True):
+            self._tell(job, utterances, None)
+
+    def _tell(self, job: Job, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+        if listener := self._listeners.get(job.call):
+            listener.recognised(job.work, utterances, error)
+
+    def _glances(self, jobs: Sequence[Job]) -> None:
+        try:
+            results = self.recogniser.glance([job.work for job in jobs])
+        except Exception:
+            log.exception("interim text of %d channels failed", len(jobs))
+            return
+        for job, utterance in zip(jobs, results, strict=True):
+            if listener := self._listeners.get(job.call):
+                listener.glimpsed(job.kind, job.work, utterance)
