@@ -108,6 +108,7 @@ class Agenda:
     def take(self, now_ms: float) -> list[Job]:
         """The next batch, all of one kind; empty if nothing is to be done now. Call ``done`` with it afterwards."""
         self._drop_old(now_ms)
+        self._adapt(now_ms)
         jobs = self._next_finals() or self._next_others()
         if not jobs:
             return []
@@ -120,7 +121,6 @@ class Agenda:
             self._busy_others += 1
             self.counts.partials += sum(job.kind is Kind.PARTIAL for job in jobs)
             self.counts.early += sum(job.kind is Kind.EARLY for job in jobs)
-        self._adapt(now_ms)
         return jobs
 
     def done(self, jobs: list[Job]) -> None:
