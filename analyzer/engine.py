@@ -189,11 +189,14 @@ class CallAnalyzer:
                     nudges.append(Nudge(owed.rule, owed.element, owed.message))
         return nudges
 
-    def preview(self, role: Role, text: str, span: Span = Span(0, 0)) -> list[Finding]:  # noqa: B008 - frozen
-        """What interim text would break, for hints. Changes no state."""
+    def preview(
+        self, role: Role, text: str, span: Span | None = None, confidence: float | None = None
+    ) -> list[Finding]:
+        """What interim text would break, for hints; ``span``: when it was said. Changes no state."""
         if not text.strip():
             return []
-        said = Said(role, [Stretch(Utterance(role, span, text), 0, len(text), span)])
+        span = span or Span(0, 0)
+        said = Said(role, [Stretch(Utterance(role, span, text, confidence), 0, len(text), span)])
         return [finding for watch in self._watches.values() for finding in watch.glimpse(said)]
 
     def finish(self, end_ms: int, *, truncated: bool = False, metadata: Mapping[str, Any] | None = None) -> CallResult:

@@ -37,7 +37,8 @@ from rich.table import Table
 
 from analyzer.asr import WhisperRecogniser, Window
 from analyzer.asr.engine import COMMON_TEXT, Task
-from analyzer.asr.windows import OneByOne, windows as windows_of
+from analyzer.asr.windows import OneByOne
+from analyzer.asr.windows import windows as windows_of
 from analyzer.audio import decode, find_recordings
 from analyzer.models import ModelFolder, open_folder, resolve
 from analyzer.types import Role

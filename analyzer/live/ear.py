@@ -1,7 +1,7 @@
 """One call's audio in; what is to be recognised, and how far each side is known, out. No thread, no clock.
 
-Everything but the interim segments is a function of each role's own samples, however they are cut into pieces: so a call
-that is played live is cut and grouped exactly as its recording would be.
+Everything but the interim segments is a function of each role's own samples, however they are cut into pieces: so a
+call that is played live is cut and grouped exactly as its recording would be.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ SYNC_S = 0.5
 REMEMBERED = 1_000  # ended calls whose events can still be read
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - what the protocol calls it
     """A call or connection that cannot be served; ``code`` and ``message`` go to the sender as they are."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
@@ -230,9 +230,7 @@ class Hub:
         def ended(report: dict[str, Any] | None, error: Exception | None) -> None:
             self._finished(session, report, error)
 
-        call = LiveCall(
-            facts, self.pack, self.scheduler, event_log, ears=self._ears, judges=self._judges, on_end=ended
-        )
+        call = LiveCall(facts, self.pack, self.scheduler, event_log, ears=self._ears, judges=self._judges, on_end=ended)
         session = Session(self, call, intake, self._clock)
         self._sessions[call_id] = session
         self._forget_oldest()

@@ -1,9 +1,9 @@
 """A call's events: numbered, kept, and told to whoever watches. What a crash leaves is read back from here.
 
-``<run>/live/<call>.jsonl`` gets each event as one line; it is flushed to the disk at least once a second by ``sync``, so
-that after a kill at most the last second is missing. Two kinds of lines are not events: ``{"journal": …}`` at the start
-(what the call is) and ``{"heard": …}`` (voiced time and how far each side is known), from which, with the utterances, the
-call can be judged as far as it was heard.
+``<run>/live/<call>.jsonl`` gets each event as one line; ``sync`` makes them durable about once a second, so that after
+a kill at most the last second is missing. Two kinds of lines are not events: ``{"journal": …}`` at the start (what the
+call is) and ``{"heard": …}`` (voiced time), from which, with the utterances, the call can be judged as far as it was
+heard.
 """
 
 from __future__ import annotations

@@ -20,10 +20,12 @@ from analyzer.live.ear import Hearing
 from analyzer.live.journal import EventLog
 from analyzer.live.messages import (
     CallEvent,
-    FindingEvent as FindingMessage,
     InterimEvent,
     ScorecardEvent,
     UtteranceEvent,
+)
+from analyzer.live.messages import (
+    FindingEvent as FindingMessage,
 )
 from analyzer.pipeline import doubting_sides
 from analyzer.report import build_report
@@ -32,6 +34,7 @@ from analyzer.rules.said import Place
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
 from analyzer.vad import Segment
 
+NEARLY_MS = 1_000  # interim text knows its time less well than final text
 SETTLE_EVERY_MS = 480  # of call time: the engine need not be told of every 128 ms
 
 
@@ -87,6 +90,8 @@ class Judge:
         self._heard: list[Utterance] = []  # by the engine, in the order in which they came
         self._turns: dict[int, int] = {}
         self._activity: dict[Role, list[Span]] = {}
+        self._early: dict[Role, dict[str, Finding]] = {}  # found in interim text, by the id they are known under
+        self._names: dict[str, str] = {}  # the engine's id -> the one known outside
         self._unrecognised = 0
         self.at_ms = 0
 
@@ -150,8 +155,8 @@ class Judge:
         side.is_open = True
         self.log.add(InterimEvent, self.at_ms, role=segment.role, start_ms=utterance.span.start_ms,
                      end_ms=utterance.span.end_ms, text=utterance.text, agreed=agreed)  # fmt: skip
-        stable = utterance.text[:agreed]
-        found = self._engine.preview(segment.role, stable, utterance.span) if stable else []
+        found = self._preview(utterance, agreed)
+        self._show_early(segment.role, found)
         self._coach.glimpse(segment.role, found, self.at_ms)
 
     def tick(self, at_ms: int) -> None:
@@ -225,7 +230,47 @@ class Judge:
                          end_ms=utterance.span.end_ms, text="")  # fmt: skip
         self._coach.said(utterance, self.at_ms)
         self._tell(self._engine.feed(utterance))
+        own = {
+            name: finding
+            for name, finding in self._early.get(utterance.role, {}).items()
+            if finding.span.start_ms < utterance.span.end_ms
+        }
+        self._withdraw_early(utterance.role, own)
         self._coach.checklist(self._engine, self.at_ms)
+
+    # ---- findings in speech that goes on
+
+    def _preview(self, utterance: Utterance, agreed: int) -> list[Finding]:
+        """What the part that two passes agree on would break."""
+        if not agreed:
+            return []
+        times = utterance.characters
+        span = Span(utterance.span.start_ms, times[agreed - 1].end_ms) if times else utterance.span
+        return self._engine.preview(utterance.role, utterance.text[:agreed], span, utterance.confidence)
+
+    def _show_early(self, role: Role, found: Sequence[Finding]) -> None:
+        """Findings in interim text are provisional like others; one that the next pass lacks is withdrawn."""
+        early = self._early.setdefault(role, {})
+        gone = {name: finding for name, finding in early.items() if not any(_same(finding, one) for one in found)}
+        self._withdraw_early(role, gone)
+        for finding in found:
+            if not any(_same(finding, known) for known in early.values()):
+                early[finding.id] = finding
+                self._publish(finding, finding.id, "provisional")
+
+    def _withdraw_early(self, role: Role, gone: Mapping[str, Finding]) -> None:
+        for name, finding in gone.items():
+            del self._early[role][name]
+            self._publish(finding, name, "withdrawn")
+
+    def _public_id(self, finding: Finding) -> str:
+        """The id under which a finding is known outside: that of its interim, if it came up there first."""
+        if finding.id not in self._names and finding.role is not None:
+            early = self._early.get(finding.role, {})
+            name = next((name for name, known in early.items() if _same(finding, known)), finding.id)
+            early.pop(name, None)
+            self._names[finding.id] = name
+        return self._names.get(finding.id, finding.id)
 
     def _settle(self, *, at_once: bool = False) -> None:
         """Tell the engine how far each side is known."""
@@ -237,9 +282,12 @@ class Judge:
 
     def _tell(self, events: Sequence[FindingEvent]) -> None:
         for event in events:
-            self.log.add(FindingMessage, self.at_ms, **self._fields(event.finding), status=event.status.value)
+            self._publish(event.finding, self._public_id(event.finding), event.status.value)
         if events:
             self._coach.findings(events, self.at_ms)
+
+    def _publish(self, finding: Finding, name: str, status: str) -> None:
+        self.log.add(FindingMessage, self.at_ms, **self._fields(finding), id=name, status=status)
 
     def _fields(self, finding: Finding) -> dict[str, Any]:
         spans = [
@@ -250,7 +298,6 @@ class Judge:
         first = spans[0] if spans else {"turn": None, "char_start": None, "char_end": None}
         turn = self._turns.get(id(finding.turn)) if finding.turn is not None else first["turn"]
         return {
-            "id": finding.id,
             "rule": finding.rule,
             "title": self._titles[finding.rule],
             "category": finding.category,
@@ -281,6 +328,15 @@ class Judge:
         """How old the oldest speech is that is not known yet."""
         waiting = [next(iter(side.waiting)) for side in self._sides.values() if side.waiting]
         return max(0, self.at_ms - min(waiting)) if waiting else 0
+
+
+def _same(one: Finding, other: Finding) -> bool:
+    """Two readings of the same words: the rule is the same and they were said at the same time, or nearly."""
+    return (
+        one.rule == other.rule
+        and one.span.start_ms < other.span.end_ms + NEARLY_MS
+        and (other.span.start_ms < one.span.end_ms + NEARLY_MS)
+    )
 
 
 def _agreed(before: str, now: str) -> int:

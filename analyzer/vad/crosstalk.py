@@ -30,7 +30,7 @@ LEAKED_SHARE = 0.8  # of a segment's voiced time, to gate it
 class CallDetector:
     """Finds the speech of all roles of a call, which advance together.
 
-    Gating needs the other legs up to the segment's end and 20 ms more, so a segment waits until they have come that far.
+    Gating needs the other legs up to the segment's end and 20 ms more; a segment waits until they have come that far.
     Memory: 17 s of each leg.
     """
 
