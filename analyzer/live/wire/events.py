@@ -113,7 +113,8 @@ def read_roles(names: Sequence[str]) -> tuple[Role, ...]:
     if strangers or not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise Refusal(
             "bad_channels",
-            "channels name each speaker once: agent,customer or customer,agent; agent, customer or unknown for mono",
+            "channels do not name each speaker once; say agent,customer or customer,agent, or for mono agent, customer "
+            "or unknown",
         )
     return tuple(Role(name) for name in names)
 
@@ -121,7 +122,7 @@ def read_roles(names: Sequence[str]) -> tuple[Role, ...]:
 def read_direction(name: str) -> Direction:
     """raises Refusal"""
     if name not in tuple(Direction):
-        raise Refusal("bad_message", "direction must be inbound, outbound or unknown")
+        raise Refusal("bad_message", "direction is none; say inbound, outbound or unknown")
     return Direction(name)
 
 

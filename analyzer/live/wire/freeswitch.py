@@ -51,7 +51,9 @@ class FreeSwitchStream:
             raise Refusal("unauthorised", "no token; add ?token=… to the address")
         rate = query.get("rate", "8000")
         if rate not in RATES:
-            raise Refusal("unsupported_rate", "rate must be 8000, 16000 or 48000, as in uuid_audio_stream … start")
+            raise Refusal(
+                "unsupported_rate", "rate is not served; use 8000, 16000 or 48000 and the same in the command"
+            )
         roles = read_roles(query.get("channels", "customer,agent").split(","))
         self._opening = Start(
             call_id, read_direction(query.get("direction", "unknown")), roles, RATES[rate], token=token

@@ -154,7 +154,7 @@ class TwilioStream:
 
 def _roles(tracks: list[Track], inbound: str) -> tuple[Role, ...]:
     if inbound not in OTHER and (inbound != Role.UNKNOWN or len(tracks) > 1):
-        raise Refusal("bad_channels", "inbound_role must be agent or customer (unknown with one track only)")
+        raise Refusal("bad_channels", "inbound_role is nobody's; say agent or customer (unknown with one track only)")
     line = Role(inbound)
     return read_roles([line if track == "inbound" else OTHER.get(line, Role.UNKNOWN) for track in tracks])
 
