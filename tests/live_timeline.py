@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from analyzer.catalog import load_pack
 from analyzer.engine import CallAnalyzer, FindingEvent
 from analyzer.live.coach import Coach
-from analyzer.live.journal import EventLog
 from analyzer.rules import Pack
 from analyzer.types import Direction, Role, Span, Utterance
 
@@ -30,9 +31,7 @@ def standard_pack() -> Pack:
 
 
 def utterance(role: Role, start_ms: int, text: str, character_ms: int = CHARACTER_MS) -> Utterance:
-    times = tuple(
-        Span(start_ms + i * character_ms, start_ms + (i + 1) * character_ms) for i in range(len(text))
-    )
+    times = tuple(Span(start_ms + i * character_ms, start_ms + (i + 1) * character_ms) for i in range(len(text)))
     return Utterance(role, Span(start_ms, times[-1].end_ms), text, characters=times)
 
 
@@ -43,12 +42,22 @@ def spans_of(utterances: Iterable[Utterance]) -> dict[Role, list[Span]]:
     return spans
 
 
+class Kept:
+    """A log in memory."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def add(self, kind: type[BaseModel], at_ms: int, /, **fields: Any) -> None:
+        event = kind(call_id="call", seq=len(self.events) + 1, at_ms=at_ms, **fields)
+        self.events.append(event.model_dump(mode="json"))
+
+
 class Played:
     """A call being played. ``hooks``: what somebody does at a moment (dismisses a hint, sees interim text)."""
 
     def __init__(
         self,
-        folder: Path,
         utterances: Sequence[Utterance],
         *,
         pack: Pack | None = None,
@@ -59,8 +68,8 @@ class Played:
     ) -> None:
         pack = pack or standard_pack()
         self.engine = CallAnalyzer(pack, direction=direction, metadata=metadata or {})
-        self.log = EventLog(folder, "call", {})
-        self.coach = Coach(pack, direction, (AGENT, CUSTOMER), self.log)
+        self.log = Kept()
+        self.coach = Coach(pack, direction, (AGENT, CUSTOMER), self.log)  # type: ignore[arg-type]
         self.coming = sorted(utterances, key=lambda said: said.span.end_ms)
         self.unheard = {role: list(spans) for role, spans in (activity or spans_of(utterances)).items()}
         self.spans = {role: tuple(spans) for role, spans in self.unheard.items()}
@@ -85,7 +94,6 @@ class Played:
     def end(self) -> Played:
         self.engine.finish(self.at_ms)
         self.coach.finish(self.engine, self.at_ms)
-        self.log.close()
         return self
 
     def _hear(self) -> None:
@@ -119,9 +127,7 @@ class Played:
     # ---- what came of it
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        self.log.sync()
-        told = [json.loads(line) for _, line in self.log.after(0, 1_000_000)]
-        return [event for event in told if event["type"] == kind]
+        return [event for event in self.log.events if event["type"] == kind]
 
     @property
     def nudges(self) -> list[dict[str, Any]]:
@@ -136,12 +142,12 @@ class Played:
         return [e["state"] for e in self.events("owed") if (e["rule"], e["element"]) == (rule, element)]
 
 
-def played(folder: Path, lines: Sequence[Line], until_ms: int, **options: Any) -> Played:
+def played(lines: Sequence[Line], until_ms: int, **options: Any) -> Played:
     """A call of lines (who, when, what), spoken at 240 字/分钟."""
-    return Played(folder, [utterance(*line) for line in lines], **options).play(until_ms)
+    return Played([utterance(*line) for line in lines], **options).play(until_ms)
 
 
-def sample(folder: Path, recorded: Path, **options: Any) -> Played:
+def sample(recorded: Path, **options: Any) -> Played:
     """A sample call as its stored report has it: text, times, voice."""
     report = json.loads((recorded / "expected.json").read_text(encoding="utf-8"))
     turns = [
@@ -156,7 +162,6 @@ def sample(folder: Path, recorded: Path, **options: Any) -> Played:
     ]
     activity = {Role(role): [Span(*span) for span in spans] for role, spans in report["activity"].items()}
     call = Played(
-        folder,
         turns,
         direction=Direction(report["direction"]),
         metadata=report["metadata"],

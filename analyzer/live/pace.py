@@ -21,6 +21,7 @@ from analyzer.types import Role, Utterance
 WINDOW_MS = 30_000
 EVERY_MS = 10_000  # between two looks at whether the agent's rate is right
 SUSTAINED = 2  # looks in a row that must agree before anything is said
+UNMATCHED_MS = 60_000  # of the agent's speech: so long the customer's rate is waited for, where the two may match
 FAR_OFF = 1.5  # times the upper limit: worth more than one hint a call
 
 Off = Literal["fast", "slow"]
@@ -120,6 +121,9 @@ class Pacer:
         if check is None or not check.is_enough(recent):
             return None
         other = self._sides.get(check.other, _Side()).total
+        may_match = check.match_tolerance is not None and check.other in self._sides
+        if may_match and not check.is_enough(other) and own.total.ms < UNMATCHED_MS:
+            return None  # it may be just the customer's own rate
         bands = check.bands(other.per_minute if check.is_enough(other) else None)
         if recent.per_minute > max(band.high for band in bands):
             return "fast"
