@@ -40,10 +40,12 @@ _REPHRASE = "换个说法"
 
 @dataclass(slots=True)
 class _Slip:
-    """Something the agent should have put otherwise. ``grounds``: findings, each with whether it is certain."""
+    """Something the agent should have put otherwise. ``name``: the id of its first finding, which later ones of the same
+    words keep outside. ``grounds``: findings, each with whether it is certain."""
 
     finding: Finding
     at_ms: int
+    name: str
     is_glimpsed: bool = False
     grounds: dict[str, bool] = field(default_factory=dict)
     nudge: _Nudge | None = None
@@ -264,7 +266,7 @@ class Coach:
         """The slip that the finding belongs to, or a new one."""
         slip = next((slip for slip in self._slips if slip.is_of(finding)), None)
         if slip is None:
-            slip = _Slip(finding, at_ms)
+            slip = _Slip(finding, at_ms, finding.id)
             self._slips.append(slip)
         elif _weight(finding) >= _weight(slip.finding):
             slip.finding = finding
@@ -281,7 +283,7 @@ class Coach:
             if not slip.stands:
                 self._withdraw(slip.nudge, at_ms)
             elif slip.nudge.provisional and slip.is_certain and slip.nudge.id in self._nudges:
-                slip.nudge.provisional, slip.nudge.finding = False, slip.finding.id
+                slip.nudge.provisional = False
                 self._tell(slip.nudge, at_ms)
         self._slips = [slip for slip in self._slips if slip.stands]
         slips = self._slip_hints(at_ms)
@@ -314,7 +316,7 @@ class Coach:
             self._reminded.add((hint.rule, "", at_ms))
         if slip is not None:
             nudge.provisional = not slip.is_certain
-            nudge.finding = slip.finding.id if slip.grounds else None
+            nudge.finding = slip.name
             slip.nudge = nudge
         self._nudges[nudge.id] = nudge
         self._tell(nudge, at_ms)

@@ -182,7 +182,7 @@ class OwedEvent(_Event):
 
 class NudgeEvent(_Event):
     """One hint for the agent's eyes. Withdrawn when it turned out wrong or was done. ``shown`` again under the same
-    ``id``: it is certain now, or its finding has another name; its time on the screen goes on."""
+    ``id``: it is certain now; its time on the screen goes on."""
 
     type: Literal["nudge"] = "nudge"
     id: str
