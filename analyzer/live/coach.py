@@ -40,8 +40,11 @@ _REPHRASE = "换个说法"
 
 @dataclass(slots=True)
 class _Slip:
-    """Something the agent should have put otherwise. ``name``: the id of its first finding, which later ones of the same
-    words keep outside. ``grounds``: findings, each with whether it is certain."""
+    """Something the agent should have put otherwise.
+
+    name      the id of its first finding, under which later ones of the same words are known outside
+    grounds   findings, each with whether it is certain
+    """
 
     finding: Finding
     at_ms: int
