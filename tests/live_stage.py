@@ -84,11 +84,13 @@ class Call:
                  role=Role.AGENT, turn=turn, spans=spans, quote=quote, char_start=start, char_end=end,
                  match=Match.EXACT if at else Match.ABSENT, **given)  # fmt: skip
 
-    def owe(self, element: str, title: str, state: str = "pending", rule: str = "opening", due_ms: int | None = None) -> None:
+    def owe(
+        self, element: str, title: str, state: str = "pending", rule: str = "opening", due_ms: int | None = None
+    ) -> None:
         self.add(OwedEvent, rule=rule, element=element, title=title, state=state, due_ms=due_ms)
 
-    def nudge(self, name: str, message: str, *, state: str = "shown", kind: str = "forbidden", rule: str = "banned_phrase",
-              priority: str = "critical", **fields: Any) -> None:  # fmt: skip
+    def nudge(self, name: str, message: str, *, state: str = "shown", kind: str = "forbidden",
+              rule: str = "banned_phrase", priority: str = "critical", **fields: Any) -> None:  # fmt: skip
         self.add(NudgeEvent, id=name, state=state, kind=kind, priority=priority, rule=rule, message=message, **fields)
 
     def gauge(self, **fields: Any) -> None:
@@ -195,7 +197,8 @@ class Stage:
 
     async def _watch_all(self, line: WebSocket) -> None:
         if self.is_refusing:
-            return await line.close(1013)
+            await line.close(1013)
+            return
         await line.accept()
         self._sockets.add(line)
         with suppress(WebSocketDisconnect, RuntimeError):
@@ -208,10 +211,12 @@ class Stage:
     async def _watch(self, line: WebSocket) -> None:
         call = self.calls.get(line.path_params["call_id"])
         if self.is_refusing:
-            return await line.close(1013)
+            await line.close(1013)
+            return
         await line.accept()
         if call is None:
-            return await line.close(4404)
+            await line.close(4404)
+            return
         self._sockets.add(line)
         listening = asyncio.create_task(self._listen(line, call))
         with suppress(WebSocketDisconnect, RuntimeError):
@@ -230,7 +235,8 @@ class Stage:
                 else:
                     await line.send_text(call.lines[place - 1])
             if call.is_over:
-                return await line.close(1000)
+                await line.close(1000)
+                return
             await asyncio.sleep(LOOK_S)
 
     async def _listen(self, line: WebSocket, call: Call) -> None:

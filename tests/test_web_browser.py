@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from analyzer.live.messages import CallEvent
 from tests.live_stage import Call, Stage, open_stage
 
 pytestmark = pytest.mark.system
@@ -103,7 +104,9 @@ def item(page: Page, title: str) -> Any:
 # ---- overlay
 
 
-def test_a_planted_violation_shows_the_better_sentence_first_and_the_checklist_ticks(open_page: Open, call: Call) -> None:
+def test_a_planted_violation_shows_the_better_sentence_first_and_the_checklist_ticks(
+    open_page: Open, call: Call
+) -> None:
     page = open_page("/overlay/c1", width=320)
     expect(item(page, "问候")).to_have_text("✓问候已说")
     expect(item(page, "工号")).to_contain_text(re.compile("○工号或姓名剩 00:1"))
@@ -237,7 +240,7 @@ def test_a_dismissal_while_the_line_is_down_arrives_when_it_is_back(open_page: O
 def test_enter_confirms_the_whisper(open_page: Open, call: Call) -> None:
     page = open_page("/overlay/c1", width=320)
     call.whisper("w1", "先安抚，再转给我", "delivered")
-    expect(page.locator("#whisper")).to_contain_text("李主管：先安抚，再转给我")
+    expect(page.locator("#whisper")).to_contain_text(re.compile(r"李主管：\s*先安抚，再转给我"))
     expect(page.locator("#say-now")).to_contain_text("先安抚")
     page.keyboard.press("Enter")
     expect(page.locator("#whisper")).to_be_hidden()
@@ -296,7 +299,7 @@ def test_gauges_say_in_words_what_the_bar_shows(open_page: Open, call: Call) -> 
     expect(customer).to_have_text("客户201")
     call.gauge(rate={"agent": {"now": 80, **BAND}, "customer": {}})
     expect(agent).to_have_text("坐席80↓ 偏慢")
-    expect(customer).to_have_text("客户–")
+    expect(customer).to_have_text("客户\u2013")
 
 
 def test_timers_count_up_by_themselves(open_page: Open, call: Call) -> None:
@@ -347,14 +350,28 @@ def test_an_agents_overlay_goes_from_call_to_call(open_page: Open, stage: Stage)
     expect(page.locator("#result")).to_be_hidden()
 
 
+def test_an_agents_overlay_leaves_a_call_that_was_cut_off_for_the_next(open_page: Open, stage: Stage) -> None:
+    cut = stage.call("cut")
+    cut.start()
+    page = open_page("/overlay?agent=3017")
+    expect(page.locator("#status")).to_contain_text("已连接")
+    cut.add(CallEvent, state="disconnected")
+    expect(page.locator("#troubles")).to_contain_text("话音中断")
+    following = stage.call("following", started_at="2026-01-05T09:10:00Z")
+    following.start()
+    following.say("agent", 0, "下一通", 0, 900)
+    expect(page.locator("#spoken")).to_have_text(re.compile("下一通"))
+    expect(page.locator(".trouble")).to_have_count(0)
+
+
 # ---- supervisor
 
 
 def test_calls_stand_worst_first_and_can_be_filtered(open_page: Open, stage: Stage) -> None:
     stage.call("calm", agent_id="3001")
     stage.call("bad", agent_id="3002", findings={"critical": 1, "major": 0, "minor": 0},
-               last_finding={"title": "服务禁语", "quote": "不归我管", "at_ms": 1}, silence={"since_ms": 0, "limit_ms": 5},
-               blind=["customer"], started_at="2026-01-05T09:30:00Z").at_ms = 9_000  # fmt: skip
+               last_finding={"title": "服务禁语", "quote": "不归我管", "at_ms": 1}, blind=["customer"],
+               silence={"since_ms": 0, "limit_ms": 5}, started_at="2026-01-05T09:30:00Z").at_ms = 9_000  # fmt: skip
     stage.call("over", agent_id="3003", findings={"critical": 9, "major": 0, "minor": 0}, score=0.0).is_over = True
     page = open_page("/supervisor", width=1440)
     expect(page.locator(".call-link")).to_have_text(["3002", "3001", "3003"])
@@ -391,7 +408,7 @@ def test_fifty_calls_keep_the_page_light(open_page: Open, stage: Stage) -> None:
     page = open_page("/supervisor", width=1440)
     expect(page.locator(".call")).to_have_count(50)
     session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # CPU time, whatever else the machine does
 
     def busy_s() -> float:
         metrics = session.send("Performance.getMetrics")["metrics"]
@@ -405,7 +422,7 @@ def test_fifty_calls_keep_the_page_light(open_page: Open, stage: Stage) -> None:
         page.wait_for_timeout(200)
     share = (busy_s() - busy) / (time.monotonic() - began)
     print(f"50 calls, five updates a second: {share:.0%} of one core")
-    assert share < 0.5
+    assert share < 0.3
 
 
 def test_the_call_page_marks_hits_on_the_very_characters(open_page: Open, call: Call) -> None:
@@ -457,7 +474,9 @@ def test_a_supervisors_pages_fit_any_width(open_page: Open, call: Call, path: st
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_wrong_token_is_named_and_the_right_one_opens_the_page_asked_for(open_page: Open, stage: Stage, call: Call) -> None:
+def test_a_wrong_token_is_named_and_the_right_one_opens_the_page_asked_for(
+    open_page: Open, stage: Stage, call: Call
+) -> None:
     stage.token = "open-sesame"
     page = open_page("/overlay/c1", width=320)
     page.locator("#token").fill("wrong")
@@ -476,11 +495,17 @@ def test_a_wrong_token_is_named_and_the_right_one_opens_the_page_asked_for(open_
 def module(open_page: Open) -> Callable[[str, str], Any]:
     """The value of an expression in which ``m`` is a module of the pages."""
     page = open_page("/overlay/none")
-    return lambda name, said: page.evaluate(f"async () => {{ const m = await import('/static/{name}'); return {said}; }}")
+    return lambda name, said: page.evaluate(
+        f"async () => {{ const m = await import('/static/{name}'); return {said}; }}"
+    )
 
 
 def test_the_clock_follows_the_newest_news_forgets_old_ones_and_never_goes_back(module: Any) -> None:
-    assert module("clock.js", "[m.clockText(62349), m.clockText(3600000), m.clockText(-5)]") == ["01:02", "1:00:00", "00:00"]
+    assert module("clock.js", "[m.clockText(62349), m.clockText(3600000), m.clockText(-5)]") == [
+        "01:02",
+        "1:00:00",
+        "00:00",
+    ]
     heard = "(() => { const c = new m.CallClock(); for (const [at, now] of %s) c.hear(at, now); return c.at(%d) })()"
     assert module("clock.js", heard % ("[[1000, 100], [1900, 1100]]", 1_200)) == 2_100  # the second came late
     assert module("clock.js", heard % ("[[1000, 100], [30000, 30100]]", 30_200)) == 30_100  # the first is long ago

@@ -110,8 +110,16 @@ def test_the_pages_know_every_type_of_event_and_every_severity() -> None:
         assert f"\n  {severity.value}: " in words
 
 
-@pytest.mark.parametrize("group", [("OWED", "owed", "state"), ("HINTS", "nudge", "kind"), ("WHISPERS", "whisper", "state"),
-                                   ("FINDINGS", "finding", "status")], ids=lambda group: group[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "group",
+    [
+        ("OWED", "owed", "state"),
+        ("HINTS", "nudge", "kind"),
+        ("WHISPERS", "whisper", "state"),
+        ("FINDINGS", "finding", "status"),
+    ],
+    ids=lambda group: group[0],
+)
 def test_the_pages_have_a_word_for_every_code(group: tuple[str, str, str]) -> None:
     name, kind, key = group
     schema = EVENT.json_schema()
@@ -128,3 +136,39 @@ def test_a_page_is_chinese_and_says_so(name: str) -> None:
     assert '<html lang="zh-CN">' in text
     assert re.search(r"<title>[\u4e00-\u9fff]+</title>", text)
     assert 'name="viewport" content="width=device-width, initial-scale=1"' in text
+
+
+def colours(css: str) -> dict[str, tuple[float, float, float]]:
+    """The colours of a block of custom properties, as linear red, green and blue."""
+    found = {}
+    for name, digits in re.findall(r"--([\w-]+): #([0-9a-f]{3}|[0-9a-f]{6});", css):
+        full = digits if len(digits) == 6 else "".join(digit * 2 for digit in digits)
+        parts = [int(full[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        found[name] = (red, green, blue)
+    return found
+
+
+def contrast(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+    """WCAG 2 contrast ratio."""
+    lights = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in (one, other))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_ink_can_be_read_on_its_ground(scheme: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", (STATIC / "base.css").read_text("utf-8"), re.DOTALL)
+    colour = colours(blocks[scheme])
+    grounds = {name: {"panel", "ground"} for name in ("ink", "soft", "calm", "warn", "alarm")}
+    for name in ("calm", "warn", "alarm"):
+        grounds[name].add(f"{name}-ground")
+        grounds["ink"].add(f"{name}-ground")
+        grounds["soft"].add(f"{name}-ground")
+    grounds["panel"] = {"calm"}  # the whisper and the main button are written in reverse
+    poor = {
+        f"{ink} on {ground}": round(contrast(colour[ink], colour[ground]), 2)
+        for ink, on in grounds.items()
+        for ground in on
+        if contrast(colour[ink], colour[ground]) < 4.5
+    }
+    assert poor == {}

@@ -21,8 +21,12 @@ export function makeShape(shape = "", classes = "shape") {
   return node;
 }
 
+/** Written into the text that stands there, if one does: a page open all day should not make garbage. */
 export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  if (node.textContent === text) return;
+  const [only] = node.childNodes;
+  if (only?.nodeType === Node.TEXT_NODE && node.childNodes.length === 1) only.data = text;
+  else node.textContent = text;
 }
 
 export function setData(node, name, value) {

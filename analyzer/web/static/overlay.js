@@ -14,12 +14,12 @@ import { hintsAt, missedHints } from "./hints.js";
 import { onKeys } from "./keys.js";
 import { readStatus, readTroubles } from "./line_status.js";
 import { callIdOf, getCallsOf } from "./server.js";
-import { isOver } from "./state.js";
 import { CallWatch } from "./watch.js";
 import { HINTS, OUTCOMES, OWED, ROLES, SEVERITIES, VERDICTS, noticeText, scoreText } from "./words.js";
 
 const TICK_MS = 250;
 const LOOK_MS = 1_000; // how often to ask for the agent's next call
+const GLANCE_MS = 5_000; // and while one is running well: a later one may have begun all the same
 const MOST_ITEMS = 10;
 const MOST_LINES = 3; // of what was said
 const MOST_HINTS = 2; // on the screen together; the first is large
@@ -35,6 +35,7 @@ const ui = Object.fromEntries(
 ); // prettier-ignore
 
 let watch = null;
+let startedAt = ""; // of the agent's call, ISO 8601
 let drawn = {}; // what the screen shows already, by part
 let isDue = false;
 let lostSince = null;
@@ -61,17 +62,21 @@ function follow(callId) {
   watch.start();
 }
 
-/** The newest running call of the agent; the one on the screen stays until it is over and there is another. */
+/** The agent's newest running call. One that is over or unwell stays on the screen until there is a later one. */
 async function followAgent() {
-  if (!watch || isOver(watch.state)) {
-    const { status, body } = await getCallsOf(agent);
-    if (status === 401) location.reload();
-    const calls = (body?.calls ?? []).filter((call) => call.call_id !== watch?.callId);
-    const newest = calls.sort((one, other) => (one.started_at < other.started_at ? 1 : -1))[0];
-    if (newest) follow(newest.call_id);
-    else if (!watch) drawWaiting(status);
-  }
-  setTimeout(followAgent, LOOK_MS);
+  const { status, body } = await getCallsOf(agent);
+  if (status === 401) location.reload(); // the server asks for the token
+  const running = (body?.calls ?? []).filter((call) => call.state === "live");
+  const [newest] = running.sort((one, other) => (one.started_at < other.started_at ? 1 : -1));
+  if (newest && newest.started_at > startedAt) {
+    startedAt = newest.started_at;
+    follow(newest.call_id);
+  } else if (!watch) drawWaiting(status);
+  setTimeout(followAgent, isWell() ? GLANCE_MS : LOOK_MS);
+}
+
+function isWell() {
+  return watch?.status === "open" && ["started", "resumed"].includes(watch.state.phase);
 }
 
 function drawWaiting(status) {
@@ -108,7 +113,7 @@ function drawSoon() {
 
 function draw() {
   if (watch.status === "unauthorised") location.reload(); // the server asks for the token
-  if (!watch.isCurrent && !isOver(watch.state)) return drawStatus(readStatus(watch));
+  if (!watch.isCurrent && !watch.isOver) return drawStatus(readStatus(watch));
   const { state } = watch;
   tellTicks(state);
   if (state.whispers !== drawn.whispers) drawWhisper();
@@ -127,13 +132,13 @@ function drawTimes() {
   drawStatus(patientStatus());
   drawTroubles(readTroubles(watch));
   setData(document.body, "phase", watch.isCurrent ? watch.state.phase : "waiting");
-  setData(document.body, "stale", watch.status !== "open" && !isOver(watch.state));
+  setData(document.body, "stale", watch.status !== "open" && !watch.isOver);
   if (!watch.isCurrent) return;
   const nowMs = watch.nowMs;
   const { state } = watch;
   write(ui.clock, clockText(nowMs));
-  timers.hold.draw(isOver(state) ? null : state.gauge?.hold, nowMs);
-  timers.silence.draw(isOver(state) ? null : state.gauge?.silence, nowMs);
+  timers.hold.draw(watch.isOver ? null : state.gauge?.hold, nowMs);
+  timers.silence.draw(watch.isOver ? null : state.gauge?.silence, nowMs);
   drawItems(state, nowMs);
   drawHints(nowMs);
 }
@@ -164,7 +169,7 @@ function drawTroubles(texts) {
 }
 
 function currentHints() {
-  if (!watch || !watch.isCurrent || isOver(watch.state)) return [];
+  if (!watch || !watch.isCurrent || watch.isOver) return [];
   return hintsAt(watch.state, watch.nowMs).slice(0, MOST_HINTS);
 }
 
@@ -176,7 +181,7 @@ function drawHints(nowMs) {
   show(ui.calm, hints.length === 0 && !isResult);
   show(ui.result, isResult);
   if (hints.length || isResult) return;
-  write(ui["calm-word"], watch.state.phase === "waiting" ? "等待通话" : "暂无提示");
+  write(ui["calm-word"], watch.state.phase === "waiting" ? "通话开始后，提示出现在这里" : "暂无提示");
   const missed = missedHints(watch.state, nowMs);
   drawList(ui["calm-before"], missed, (hint) => hint.id, makeMissed, (node, hint) => {
     write(node.children[0], HINTS[hint.kind].shape);

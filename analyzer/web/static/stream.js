@@ -18,7 +18,7 @@ const SILENT_MS = 15_000; // a line on which nothing came for so long is taken f
 /** How long to wait before the n-th try (from 0): doubling, capped, a fifth of chance so that overlays do not all return at once. */
 export function backoffMs(attempt, chance) {
   const ms = Math.min(MOST_MS, FIRST_MS * 2 ** attempt);
-  return Math.min(MOST_MS, Math.max(FIRST_MS, ms * (0.8 + 0.4 * chance)));
+  return Math.round(Math.min(MOST_MS, Math.max(FIRST_MS, ms * (0.8 + 0.4 * chance))));
 }
 
 export const BROWSER = {
@@ -45,7 +45,7 @@ export class Stream {
    * receive  (message) => void; each event once, in order
    * tell     (status) => void; connecting, open, lost, unknown, unauthorised, over
    * probe    async () => HTTP status of the same thing, 0 where there is no answer: says why a line never opened
-   * numbered whether messages carry `seq`
+   * numbered whether messages carry `seq`, and a normal close says that there are no more
    * finished () => whether nothing more is to come, so that any close is the end
    */
   constructor(options, world = BROWSER) {
@@ -119,7 +119,7 @@ export class Stream {
   }
 
   async #closed(code, hasOpened) {
-    if (code === 1000 || this.#options.finished()) return this.#become("over");
+    if ((code === 1000 && this.#options.numbered) || this.#options.finished()) return this.#become("over");
     if (code === 4401) return this.#become("unauthorised");
     if (code === 4404) return this.#lost(UNKNOWN_MS, "unknown");
     if (!hasOpened) {

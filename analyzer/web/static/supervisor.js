@@ -18,7 +18,6 @@ const LINES = {
   connecting: ["wait", "◌", "连接中"],
   lost: ["bad", "↻", "重连中"],
   unknown: ["bad", "↻", "重连中"],
-  over: ["bad", "■", "服务已停止"],
 };
 
 const filter = byId("filter");

@@ -55,6 +55,11 @@ export class CallWatch {
     return this.#isLooked && this.state.seq >= this.#before;
   }
 
+  /** Nothing more will come, with or without a score. */
+  get isOver() {
+    return isOver(this.state) || this.status === "over";
+  }
+
   /** The line was up once: it is being mended, not made. */
   get hasOpened() {
     return this.#hasOpened;
