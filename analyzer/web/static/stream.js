@@ -13,7 +13,7 @@
 const FIRST_MS = 500;
 const MOST_MS = 8_000;
 const UNKNOWN_MS = 2_000; // how often to look for a call that has not begun
-const SILENT_MS = 15_000; // a line on which nothing came for so long is taken for dead
+const SILENT_MS = 30_000; // a line on which nothing came for so long is looked after; in a quiet call that costs nothing
 
 /** How long to wait before the n-th try (from 0): doubling, capped, a fifth of chance so that overlays do not all return at once. */
 export function backoffMs(attempt, chance) {
