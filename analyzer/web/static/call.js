@@ -118,6 +118,7 @@ function drawTimes() {
   );
   if (watch.hasOpened) write(byId("clock"), clockText(nowMs));
   for (const [name, timer] of Object.entries(timers)) timer.draw(isOver(state) ? null : state.gauge?.[name], nowMs);
+  show(byId("checklist").parentElement, state.owed.length > 0);
   drawChecklist(byId("checklist"), state.owed, nowMs);
   const done = state.owed.filter((item) => item.state === "done").length;
   write(byId("checklist-count"), state.owed.length ? `${done}/${state.owed.filter((item) => item.state !== "cleared").length}` : "");

@@ -218,6 +218,7 @@ function drawWhisper() {
 
 function drawItems({ owed }, nowMs) {
   const { kept, folded } = foldSettled(owed, MOST_ITEMS);
+  show(ui.checklist.parentElement, owed.length > 0);
   drawChecklist(ui.checklist, kept, nowMs);
   show(ui["checklist-folded"], folded > 0);
   write(ui["checklist-folded"], `✓ 另有 ${folded} 项已了结`);
