@@ -7,6 +7,7 @@ through its ``Session`` only.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -15,19 +16,20 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from analyzer.errors import AnalyzerError
 from analyzer.live.call import LiveCall
 from analyzer.live.intake import Chunk, Intake
 from analyzer.live.journal import FOLDER, EventLog, read_journal
 from analyzer.live.judge import Facts
-from analyzer.live.messages import CallEvent, ErrorCode, WhisperEvent
+from analyzer.live.messages import CallEvent, WhisperEvent
+from analyzer.live.refusal import Refusal
 from analyzer.live.scheduler import Scheduler
 from analyzer.metadata import read_metadata
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
-from analyzer.runs import RunFolder, digest_of
+from analyzer.runs import RunFolder, digest_of, file_stem
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
 
 log = logging.getLogger(__name__)
@@ -38,13 +40,8 @@ SYNC_S = 0.5
 REMEMBERED = 1_000  # ended calls whose events can still be read
 
 
-class Refusal(Exception):  # noqa: N818 - what the protocol calls it
-    """A call or connection that cannot be served; ``code`` and ``message`` go to the sender as they are."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.message = message
+WhisperState = Literal["sent", "delivered", "seen"]
+WHISPER_STATES: tuple[WhisperState, ...] = get_args(WhisperState)
 
 
 class Session:
@@ -55,7 +52,6 @@ class Session:
         self.facts = call.facts
         self.events = call.events
         self.started_at = time.time()
-        self.report: dict[str, Any] | None = None
         self.is_ending = False
         self.is_over = False
         self._hub, self._call, self._intake, self._clock = hub, call, intake, clock
@@ -64,8 +60,25 @@ class Session:
         self._left_at: float | None = None
         self._began = clock()
         self._told_gaps = 0
+        self._whispers: dict[str, tuple[str, str, WhisperState]] = {}  # text, sender, how far it got
 
     # ---- audio
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """Of a call that is over, as the run folder holds it; None if there is none."""
+        return self._hub.report(self.call_id) if self.is_over else None
+
+    @property
+    def queued_ms(self) -> int:
+        """Audio that has come and is not heard yet; a sender that is faster should be made to wait."""
+        return self._call.queued_ms
+
+    @property
+    def clock_ms(self) -> int:
+        """Call time now."""
+        with self._lock:
+            return self._intake.clock_ms(self._now_ms())
 
     @property
     def resume_from_ms(self) -> int:
@@ -103,6 +116,10 @@ class Session:
     def has_sender(self) -> bool:
         return self._connections > 0
 
+    @property
+    def n_senders(self) -> int:
+        return self._connections
+
     def end(self, metadata: Mapping[str, Any] | None = None, *, interrupted: bool = False) -> None:
         """No more audio; the report follows when all is recognised."""
         with self._lock:
@@ -122,16 +139,30 @@ class Session:
     # ---- people
 
     def whisper(self, text: str, sender: str) -> str:
-        """A supervisor's line to the agent's overlay; returns its id."""
-        name = uuid.uuid4().hex[:12]
-        self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state="sent")
-        return name
+        """A supervisor's line to the agent's overlay; returns its id. raises Refusal"""
+        with self._lock:
+            if self.is_ending:
+                raise Refusal("call_ended", f"call {self.call_id} has ended")
+            name = uuid.uuid4().hex[:12]
+            self._whispers[name] = text, sender, "sent"
+            self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state="sent")
+            return name
 
-    def whisper_is(self, name: str, text: str, sender: str, state: str) -> None:
-        self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state=state)
+    def whisper_is(self, name: str, state: WhisperState) -> bool:
+        """It got that far. returns False if that is known already, or there is no such whisper"""
+        with self._lock:
+            text, sender, before = self._whispers.get(name, ("", "", "seen"))
+            if WHISPER_STATES.index(state) <= WHISPER_STATES.index(before):
+                return False
+            self._whispers[name] = text, sender, state
+            if not self.is_over:
+                self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state=state)
+            return True
 
     def dismiss(self, nudge: str) -> None:
-        self._call.dismiss(nudge)
+        with self._lock:
+            if not self.is_over:
+                self._call.dismiss(nudge)
 
     # ---- clock
 
@@ -238,6 +269,8 @@ class Hub:
 
     def _finished(self, session: Session, report: dict[str, Any] | None, error: Exception | None) -> None:
         """On the judge's thread: the report becomes the run's, then the call is over."""
+        if session.is_over:
+            return
         try:
             if report is not None:
                 self.run.record(session.call_id, _input_digest(session.call_id), dump(report) + "\n")
@@ -248,7 +281,6 @@ class Hub:
         except AnalyzerError as fault:
             log.error("call %s: its report is not recorded: %s", session.call_id, fault)
         finally:
-            session.report = report
             session.is_ending = session.is_over = True
             session.events.close()
             with self._ended:
@@ -260,10 +292,28 @@ class Hub:
         with self._lock:
             return [session for session in self._sessions.values() if not session.is_over]
 
+    @property
+    def sessions(self) -> list[Session]:
+        """Calls that are live or ended lately, oldest first."""
+        with self._lock:
+            return list(self._sessions.values())
+
     def session(self, call_id: str) -> Session | None:
         """A call that is live, or ended lately."""
         with self._lock:
             return self._sessions.get(call_id)
+
+    def report(self, call_id: str) -> dict[str, Any] | None:
+        """The report of a call that is over, of this process or an earlier one."""
+        if self.run.why_score(call_id, _input_digest(call_id)) is not None:
+            return None
+        report: dict[str, Any] = json.loads(self.run.report_text(call_id))
+        return report
+
+    def journal(self, call_id: str) -> Path | None:
+        """Where the events of a call stand, of this process or an earlier one."""
+        path = self.run.path / FOLDER / f"{file_stem(call_id)}.jsonl"
+        return path if path.is_file() else None
 
     # ---- the end
 
@@ -314,9 +364,7 @@ class Hub:
                 log.error("%s", error)
                 continue
             call_id = head["call_id"]
-            if any(entry.get("type") == "scorecard" for entry in entries):
-                continue
-            if self.run.why_score(call_id, _input_digest(call_id)) is None:
+            if self.run.why_score(call_id, _input_digest(call_id)) != "new":
                 continue
             transcript = _as_far_as_heard(head, entries)
             self.run.record(call_id, _input_digest(call_id), dump(analyze(transcript, self.pack)) + "\n")

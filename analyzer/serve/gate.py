@@ -1,0 +1,224 @@
+"""What is checked before any route sees a request: token, origin, size. One place, so that no route can forget it.
+
+A token comes as ``Authorization: Bearer``, as ``?token=`` or as the cookie that the server sets when a page is opened
+with a right ``?token=``; the page's address is then shown without it. Senders of audio name it in their first message
+where their protocol has no other place (``analyzer.live.wire``), so their addresses open without one; a wrong one is
+refused here all the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import html
+import re
+from collections.abc import Iterator
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "analyzer_token"
+MOST_BYTES = 64 * 1024  # of a request's body and of a WebSocket message: four seconds of stereo at 8 kHz
+UNAUTHORISED, FOREIGN = 4401, 4403  # WebSocket close codes
+
+_PAGES = re.compile(r"/|/(overlay|supervisor)(/.*)?")
+_SENDERS = re.compile(r"/live/(twilio|freeswitch/.+|.+/audio)")
+_STYLE = (
+    "body{font:18px/1.6 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}"
+    "input,button{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;margin:.25rem 0}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Gate:
+    """ASGI middleware around everything.
+
+    open_paths  answer without a token
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, open_paths: frozenset[str]) -> None:
+        self._app, self._token, self._open = app, token, open_paths | {"/token"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, _bounded(receive), _with_headers(send))
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, path = Request(scope, receive), scope["path"]
+        try:
+            response = self._refusal(request)
+            if response is None and path == "/token" and request.method == "POST":
+                response = await self._token_posted(request)
+            if response is None:
+                await self._app(scope, receive, send)
+                return
+        except _TooLargeError:
+            response = _error(413, "too_large", f"the request is longer than {MOST_BYTES} bytes")
+        await response(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """What to answer instead of the route; None lets the request pass."""
+        path = request.url.path
+        if int_or(request.headers.get("content-length"), 0) > MOST_BYTES:
+            return _error(413, "too_large", f"the request is longer than {MOST_BYTES} bytes")
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not is_same_origin(request.headers):
+            return _error(403, "foreign_origin", "the request comes from another site's page")
+        if path in self._open:
+            return None
+        is_page = _PAGES.fullmatch(path) is not None
+        if not self._is_known(request.scope):
+            return _ask_for_token(request) if is_page else _error(401, "unauthorised", "缺少访问口令，或口令不正确")
+        if is_page and self.is_token(request.query_params.get("token")):
+            return self._with_cookie(_without_token(request), request)
+        return None
+
+    async def _token_posted(self, request: Request) -> Response:
+        fields = parse_qs((await request.body()).decode("utf-8", "replace"))
+        target = fields.get("next", ["/"])[0]
+        if not self.is_token(fields.get("token", [None])[0]):
+            return _ask_for_token(request, target, wrong=True)
+        return self._with_cookie(RedirectResponse(_local(target), status_code=303), request)
+
+    def _with_cookie(self, response: Response, request: Request) -> Response:
+        response.set_cookie(COOKIE, quote(self._token, safe=""), httponly=True, samesite="strict",
+                            secure=request.url.scheme == "https")  # fmt: skip
+        return response
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        code = 0
+        if not is_same_origin(headers):
+            code = FOREIGN
+        elif not self._is_known(scope):
+            is_sender = _SENDERS.fullmatch(scope["path"]) is not None
+            code = 0 if is_sender and not any(_tokens(scope)) else UNAUTHORISED
+        if code:
+            await receive()
+            await send({"type": "websocket.close", "code": code, "reason": "unauthorised"})
+            return
+        await self._app(scope, receive, send)
+
+    # ---- tokens
+
+    def is_token(self, given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
+
+    def _is_known(self, scope: Scope) -> bool:
+        return any([self.is_token(given) for given in _tokens(scope)])  # all of them: no hint in the time it takes
+
+
+def _tokens(scope: Scope) -> Iterator[str]:
+    headers = Headers(scope=scope)
+    kind, _, credentials = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        yield credentials.strip()
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    yield from query.get("token", [])[:1]
+    cookie: SimpleCookie = SimpleCookie()
+    try:
+        cookie.load(headers.get("cookie", ""))
+    except CookieError:
+        return
+    if COOKIE in cookie:
+        yield from parse_qs(f"token={cookie[COOKIE].value}").get("token", [])
+
+
+def bearer(headers: Headers) -> str | None:
+    """The token of the ``Authorization`` header."""
+    kind, _, credentials = headers.get("authorization", "").partition(" ")
+    return credentials.strip() if kind.lower() == "bearer" else None
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Browsers name the page a request comes from; programs name none."""
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+# ---- answers
+
+
+def _error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"code": code, "message": message}, status_code=status)
+
+
+def _ask_for_token(request: Request, target: str | None = None, *, wrong: bool = False) -> HTMLResponse:
+    wrong = wrong or "token" in request.query_params
+    target = target if target is not None else str(_without_token(request).headers["location"])
+    page = (
+        '<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>访问口令</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_STYLE}</style><h1>请输入访问口令</h1>"
+        f"<p>{'口令不正确，请核对后重试。' if wrong else '口令见服务启动时显示的网址，或向管理员索取。'}</p>"
+        '<form method="post" action="/token"><input type="password" name="token" aria-label="访问口令" autofocus required>'
+        f'<input type="hidden" name="next" value="{html.escape(target)}"><button>进入</button></form></html>'
+    )
+    return HTMLResponse(page, 401, {"content-security-policy": f"{_POLICY}; style-src 'sha256-{_STYLE_HASH}'"})
+
+
+def _without_token(request: Request) -> RedirectResponse:
+    rest = [(key, value) for key, value in parse_qsl(request.url.query) if key != "token"]
+    return RedirectResponse(_local(quote(request.url.path) + (f"?{urlencode(rest)}" if rest else "")), 303)
+
+
+def _local(target: str) -> str:
+    """An address on this server: a form must not send anybody elsewhere."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_local else "/"
+
+
+# ---- size and headers
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+def _bounded(receive: Receive) -> Receive:
+    left = MOST_BYTES
+
+    async def bounded() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise _TooLargeError
+        return message
+
+    return bounded
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return sending
+
+
+def int_or(text: Any, default: int) -> int:
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return default
