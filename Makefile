@@ -32,8 +32,9 @@ rules: $(VENV)/.installed  ## the shipped rules: their cases, what is wrong with
 	$(BIN)/analyzer rules lint
 	$(BIN)/analyzer rules coverage
 
-schemas: $(VENV)/.installed  ## write docs/schemas of rule files, word lists and profiles anew
+schemas: $(VENV)/.installed  ## write docs/schemas of rule files, word lists, profiles and live messages anew
 	@for name in rule words profile; do $(BIN)/analyzer rules schema $$name > docs/schemas/$$name.schema.json; done
+	@$(BIN)/python -m analyzer.live.messages > docs/schemas/live.schema.json
 
 golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 rewrites them
 	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)

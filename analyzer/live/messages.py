@@ -7,6 +7,7 @@ fields are ignored, so that a newer client may talk to an older server.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -38,7 +39,7 @@ class _In(BaseModel):
 
 
 class _Out(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 # ---- audio stream: WS /live/{call_id}/audio
@@ -297,12 +298,18 @@ def as_json(message: BaseModel) -> str:
 
 
 def live_schema() -> Mapping[str, Any]:
-    """Every message of the live streams as JSON Schema."""
-    groups = {"audio_in": FROM_AUDIO, "audio_out": TO_AUDIO, "event": EVENT, "overlay_in": FROM_AGENT}
+    """Every message of the live streams as JSON Schema: what is sent to us may leave out what has a default, what we
+    send never does."""
+    groups: dict[str, tuple[TypeAdapter[Any], Literal["validation", "serialization"]]] = {
+        "audio_in": (FROM_AUDIO, "validation"),
+        "audio_out": (TO_AUDIO, "serialization"),
+        "event": (EVENT, "serialization"),
+        "overlay_in": (FROM_AGENT, "validation"),
+    }
     definitions: dict[str, Any] = {}
     forms: dict[str, Any] = {}
-    for name, adapter in groups.items():
-        form = adapter.json_schema(by_alias=True, ref_template="#/$defs/{model}")
+    for name, (adapter, mode) in groups.items():
+        form = adapter.json_schema(by_alias=True, ref_template="#/$defs/{model}", mode=mode)
         definitions |= form.pop("$defs", {})
         forms[name] = form
     return {
@@ -313,3 +320,12 @@ def live_schema() -> Mapping[str, Any]:
         "anyOf": [{"$ref": f"#/$defs/{name}"} for name in groups],
         "$defs": {**dict(sorted(definitions.items())), **forms},
     }
+
+
+def schema_text() -> str:
+    """The schema as docs/schemas/live.schema.json holds it."""
+    return json.dumps(live_schema(), ensure_ascii=False, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")
