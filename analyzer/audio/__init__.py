@@ -6,17 +6,19 @@
 ``sources``     one file -> samples at their true place, whatever container, codec and damage
 """
 
-from analyzer.audio.decoding import SAMPLE_RATE, Block, Decoder, decode, peak, silence_warnings
+from analyzer.audio.decoding import FULL_SCALE, SAMPLE_RATE, Block, Decoder, Resampler, decode, peak, silence_warnings
 from analyzer.audio.finding import Found, find_recordings
 from analyzer.audio.recordings import Layout, Recording, Track, parse_layout, recording_digest
 
 __all__ = [
+    "FULL_SCALE",
     "SAMPLE_RATE",
     "Block",
     "Decoder",
     "Found",
     "Layout",
     "Recording",
+    "Resampler",
     "Track",
     "decode",
     "find_recordings",

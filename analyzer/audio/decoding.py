@@ -177,19 +177,38 @@ class _Likeness:
         return self._audible and self.difference > self.total * SAME_SOUND_RATIO
 
 
+class Resampler:
+    """One sound to int16 at 16 kHz, a piece at a time; the same bytes however the input is cut.
+
+    Sound that is at 16 kHz already passes as it is.
+    """
+
+    def __init__(self, rate: int, n_channels: int) -> None:
+        self._n_channels = n_channels
+        self._stream: soxr.ResampleStream | None = None
+        if rate != SAMPLE_RATE:
+            self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, n_channels, dtype="float32", quality="HQ")
+
+    def feed(self, samples: FloatSamples) -> Samples:
+        """samples  float32 in [-1, 1], shape = (n_samples, n_channels); returns what is ready of the same shape"""
+        if self._stream is None:
+            return _to_int16(samples)
+        return _to_int16(self._stream.resample_chunk(np.ascontiguousarray(samples)))
+
+    def finish(self) -> Samples:
+        """No more input: what was still inside."""
+        rest = np.zeros((0, self._n_channels), dtype=np.float32)
+        return _to_int16(rest if self._stream is None else self._stream.resample_chunk(rest, last=True))
+
+
 def _resample(pieces: Iterable[FloatSamples], rate: int) -> Iterator[Samples]:
-    """int16 at 16 kHz, shape = (n_samples, n_channels); the same bytes however the input is cut."""
-    stream: soxr.ResampleStream | None = None
+    """int16 at 16 kHz, shape = (n_samples, n_channels)."""
+    resampler: Resampler | None = None
     for piece in pieces:
-        if rate == SAMPLE_RATE:
-            yield _to_int16(piece)
-            continue
-        if stream is None:
-            stream = soxr.ResampleStream(rate, SAMPLE_RATE, piece.shape[1], dtype="float32", quality="HQ")
-            n_channels = piece.shape[1]
-        yield _to_int16(stream.resample_chunk(np.ascontiguousarray(piece)))
-    if stream is not None:
-        yield _to_int16(stream.resample_chunk(np.zeros((0, n_channels), dtype=np.float32), last=True))
+        resampler = resampler or Resampler(rate, piece.shape[1])
+        yield resampler.feed(piece)
+    if resampler is not None:
+        yield resampler.finish()
 
 
 def _to_int16(samples: FloatSamples) -> Samples:

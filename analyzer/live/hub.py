@@ -22,7 +22,8 @@ from analyzer.live.call import LiveCall
 from analyzer.live.intake import Chunk, Intake
 from analyzer.live.journal import FOLDER, EventLog, read_journal
 from analyzer.live.judge import Facts
-from analyzer.live.messages import CallEvent, ErrorCode, WhisperEvent
+from analyzer.live.messages import CallEvent, WhisperEvent
+from analyzer.live.refusal import Refusal
 from analyzer.live.scheduler import Scheduler
 from analyzer.metadata import read_metadata
 from analyzer.report import analyze, dump
@@ -36,15 +37,6 @@ RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
 TICK_S = 0.25
 SYNC_S = 0.5
 REMEMBERED = 1_000  # ended calls whose events can still be read
-
-
-class Refusal(Exception):
-    """A call or connection that cannot be served; ``code`` and ``message`` go to the sender as they are."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.message = message
 
 
 class Session:
@@ -91,8 +83,14 @@ class Session:
                 self._left_at = self._clock()
                 self._call.add_event(CallEvent, state="disconnected")
 
-    def rejoin(self) -> None:
+    def rejoin(self, roles: Sequence[Role], rate: int) -> None:
+        """Another connection sends audio of this call. raises Refusal"""
         with self._lock:
+            if rate != self._intake.rate:
+                began_at = f"call {self.call_id} began at {self._intake.rate} Hz"
+                raise Refusal("unsupported_rate", f"{began_at}; go on with that")
+            if not set(roles) <= set(self.facts.roles):
+                raise Refusal("bad_channels", f"call {self.call_id} is of {', '.join(self.facts.roles)}; send those")
             self._connections += 1
             if self._left_at is not None:
                 self._left_at = None
@@ -199,7 +197,7 @@ class Hub:
             if session is not None and not session.is_ending:
                 if session.has_sender and not joins:
                     raise Refusal("call_busy", f"another connection is sending call {call_id}; end that one first")
-                session.rejoin()
+                session.rejoin(roles, rate)
                 return session
             if session is not None or self.run.why_score(call_id, _input_digest(call_id)) is None:
                 raise Refusal("call_ended", f"call {call_id} has ended already; use another call id")
