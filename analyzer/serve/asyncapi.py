@@ -15,7 +15,7 @@ _EVENTS = ("CallEvent", "UtteranceEvent", "InterimEvent", "FindingEvent", "OwedE
            "WhisperEvent", "DismissEvent", "ScorecardEvent")  # fmt: skip
 _QUERY = {
     "after": {"type": "integer", "minimum": 0, "description": "Number of the last event the client has"},
-    "as": {"const": "overlay", "description": "The client is the agent's screen: whispers sent to it are delivered"},
+    "viewer": {"enum": ["overlay", "supervisor"], "description": "An overlay is the agent's screen: what it was sent counts as delivered"},
 }
 _FREESWITCH_QUERY = {
     "rate": {"enum": ["8000", "16000", "48000"], "default": "8000"},

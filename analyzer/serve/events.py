@@ -1,8 +1,8 @@
 """Event streams: of one call, and of how all calls stand.
 
 Nothing is kept per client: each stream reads the call's log after the number it has sent, as fast as its client takes
-it, and a client that takes nothing for half a minute is dropped. ``as=overlay`` in the address says that this client is
-the agent's screen: what it was sent counts as delivered.
+it, and a client that takes nothing for half a minute is dropped. ``viewer=overlay`` in the address says that this
+client is the agent's screen: what it was sent counts as delivered.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def add_event_routes(app: FastAPI, desk: Desk) -> None:
             return
         after = max(0, int_or(socket.query_params.get("after"), 0))
         session = desk.hub.session(call_id)
-        is_overlay = socket.query_params.get("as") == "overlay"
+        is_overlay = socket.query_params.get("viewer") == "overlay"
         agent = _Agent(desk, session if is_overlay else None)
         await _both(_send_events(socket, source, after, agent), _hear_agent(socket, desk, session), desk)
 

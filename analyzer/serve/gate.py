@@ -80,7 +80,7 @@ class Gate:
             return _error(413, "too_large", f"the request is longer than {MOST_BYTES} bytes")
         if request.method not in ("GET", "HEAD", "OPTIONS") and not is_same_origin(request.headers):
             return _error(403, "foreign_origin", "the request comes from another site's page")
-        if path in self._open:
+        if path in self._open or path.startswith("/static/"):  # scripts and styles: nothing in them is anybody's
             return None
         is_page = _PAGES.fullmatch(path) is not None
         if not self._is_known(request.scope):

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from analyzer.errors import InputError
 from analyzer.live.hub import Session
 from analyzer.live.intake import Chunk
 from analyzer.live.refusal import Refusal
@@ -101,7 +102,10 @@ class Sender:
             raise Refusal("bad_message", f"a call id has 1 to {LONGEST_ID} printable characters")
         self._call_id = call_id
         self._drop_stale(call_id)
-        session = await asyncio.to_thread(self._open, call_id, start)
+        try:
+            session = await asyncio.to_thread(self._open, call_id, start)
+        except InputError as error:  # of the metadata
+            raise Refusal("bad_message", str(error)) from None
         if self.is_over:  # the connection went while the call was opened
             session.leave()
             return
@@ -140,11 +144,14 @@ class Sender:
         session = self._session
         if session is None:
             return []
-        self.is_over = True
         if self._leg is not None and session.n_senders > 1:
             self.lost()  # the other leg goes on
             return []
-        await asyncio.to_thread(session.end, metadata)
+        try:
+            await asyncio.to_thread(session.end, metadata)
+        except InputError as error:
+            raise Refusal("bad_message", str(error)) from None
+        self.is_over = True
         self._desk.senders.pop(session.call_id, None)
         self._session = None
         return [self.wire.ack(session.resume_from_ms)] if isinstance(self.wire, NativeStream) else []
