@@ -1,4 +1,4 @@
-"""``analyzer live`` and ``analyzer devices``: a call followed while it is spoken. Parses, calls and shows; nothing
+"""``analyzer live``, ``devices`` and ``serve``: calls followed while they are spoken. Parses, calls and shows; nothing
 heavy is imported before it is needed. Exit codes as of all commands.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analyzer import __version__
-from analyzer.errors import AnalyzerError, ConfigError
+from analyzer.errors import AnalyzerError, ConfigError, ModelError
 from analyzer.language import either
 from analyzer.model_options import (
     RUNNING_PANEL,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from analyzer.live.hub import Hub, Session
     from analyzer.live.playing import Player
     from analyzer.rules import Pack
+    from analyzer.serve.run import Address, Serving
 
 RATE = 16_000  # Hz: what is fed has been brought to the recogniser's rate
 WORKERS = 2  # one for finals, one for interim text
@@ -163,6 +164,169 @@ Plain = Annotated[
         ),
     ),
 ]
+
+
+# ---- serve
+
+SERVER_PANEL = either("Server", "服务")
+SERVE_WORKERS = 4  # at most: batches recognised at once
+LEAST_TOKEN = 8  # characters
+
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        rich_help_panel=SERVER_PANEL,
+        help=help_text(
+            "Where to listen. Beyond this machine only with --token.",
+            "监听地址；不限本机访问时，必须用 --token 指定令牌。",
+        ),
+    ),
+]
+Port = Annotated[
+    int,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        rich_help_panel=SERVER_PANEL,
+        help=help_text("0 takes a free one.", "0 表示任选空闲端口。"),
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        envvar="ANALYZER_TOKEN",
+        show_default=either("random", "随机"),
+        rich_help_panel=SERVER_PANEL,
+        help=help_text("What every page and stream asks for.", "每个页面与数据流都要求的访问令牌。"),
+    ),
+]
+MostCalls = Annotated[
+    int,
+    typer.Option(
+        "--calls",
+        min=1,
+        rich_help_panel=SERVER_PANEL,
+        help=help_text("Most calls at once; one more is refused.", "最多同时接入的通话数，超出即拒绝。"),
+    ),
+]
+AudioSocket = Annotated[
+    str | None,
+    typer.Option(
+        "--audiosocket",
+        metavar="HOST:PORT",
+        show_default=False,
+        rich_help_panel=SERVER_PANEL,
+        help=help_text("Where Asterisk's AudioSocket connects.", "供 Asterisk AudioSocket 连接的地址。"),
+    ),
+]
+MetricsOpen = Annotated[
+    bool,
+    typer.Option(
+        "--metrics-open",
+        rich_help_panel=SERVER_PANEL,
+        help=help_text("/metrics without a token.", "/metrics 不要求令牌。"),
+    ),
+]
+
+
+@live_app.command(
+    help=help_text(
+        "Follow many calls that a telephone system sends (WebSocket, Twilio, FreeSWITCH, Asterisk): agents' overlays, "
+        "the supervisors' page, an API. Ctrl-C finishes what was heard. See docs/live.md.",
+        "实时服务：接收电话系统送来的多路通话（WebSocket、Twilio、FreeSWITCH、Asterisk），提供坐席浮窗、班长页面与接口。"
+        "按 Ctrl-C 后，处理完已听到的内容再退出。详见 docs/live.md。",
+    )
+)
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    token: Token = None,
+    calls: MostCalls = 16,
+    audiosocket: AudioSocket = None,
+    metrics_open: MetricsOpen = False,
+    model: Model = None,
+    device: DeviceOption = Device.AUTO,
+    offline: Offline = False,
+    pack: PackOption = "standard",
+    profile: ProfileOption = "standard",
+    run: LiveRun = Path("runs/live"),
+) -> None:
+    from analyzer.serve import run as server
+
+    given = _checked_token(token)
+    if given is None and not server.is_loopback(host):
+        raise ConfigError(
+            f"--host {host} can be reached from other machines: choose a token with --token or ANALYZER_TOKEN, "
+            "or listen on 127.0.0.1"
+        )
+    serving = server.Serving(
+        server.Address(host, port),
+        given or server.new_token(),
+        most_calls=calls,
+        audiosocket=_address(audiosocket) if audiosocket else None,
+        metrics_open=metrics_open,
+    )
+    if model is None:
+        raise ModelError(
+            "no --model given; choose one (`analyzer model list`), e.g. --model large-v3-turbo or --model small, "
+            "or --model demo, which understands the synthetic voices of samples/ only"
+        )
+    _serve(serving, model, device, pack, profile, run, offline=offline, shows_token=given is None)
+
+
+def _serve(
+    serving: Serving,
+    model: str,
+    device: Device,
+    pack: str,
+    profile: str,
+    run: Path,
+    *,
+    offline: bool,
+    shows_token: bool,
+) -> None:
+    from analyzer.catalog import load_pack
+    from analyzer.serve import run as server
+
+    rules = load_pack(pack, profile)
+    workers = max(2, min(SERVE_WORKERS, os.cpu_count() or 1))
+    recogniser = load_recogniser(model, device, workers, offline=offline)
+
+    def announce(address: Address, recovered: list[str]) -> None:
+        query = f"?token={serving.token}" if shows_token else ""
+        if recovered:
+            count = len(recovered)
+            note(either(f"{count} calls of an interrupted run reported", f"上次中断的 {count} 通电话已补出报告"))
+        url = f"http://{address}/supervisor{query}"
+        typer.echo(either(f"listening; open {url}", f"服务已启动，请打开 {url}"))
+        sys.stdout.flush()
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    server.serve(serving, rules, recogniser, run, workers=workers, profile=profile, announce=announce)
+
+
+def _checked_token(token: str | None) -> str | None:
+    """raises ConfigError if nobody could type it, or anybody guess it"""
+    if token is None:
+        return None
+    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"--token: take {LEAST_TOKEN} or more ASCII characters without blanks")
+    return token
+
+
+def _address(text: str) -> Address:
+    """HOST:PORT. raises ConfigError"""
+    from analyzer.serve.run import Address
+
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdecimal() and int(port) <= 65535):
+        raise ConfigError(f"--audiosocket {text!r} is not HOST:PORT, as in 127.0.0.1:9092")
+    return Address(host.strip("[]"), int(port))
 
 
 # ---- devices
@@ -424,7 +588,7 @@ def _follow(
 
 
 def _open_session(hub: Hub, caller: _Caller) -> Session:
-    from analyzer.live.hub import Refusal
+    from analyzer.live.refusal import Refusal
 
     try:
         return hub.open(

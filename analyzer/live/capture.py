@@ -51,8 +51,9 @@ from numpy.typing import NDArray
 
 from analyzer.audio import SAMPLE_RATE
 from analyzer.errors import ConfigError, InputError
-from analyzer.live.hub import Refusal, Session
+from analyzer.live.hub import Session
 from analyzer.live.intake import Chunk
+from analyzer.live.refusal import Refusal
 from analyzer.types import Role
 
 log = logging.getLogger(__name__)

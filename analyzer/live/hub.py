@@ -351,7 +351,8 @@ class Hub:
 
     def stop(self, *, patience_s: float = 60.0) -> bool:
         """End every call and wait for the reports. returns whether all were made in time"""
-        self._stopping.set()
+        with self._lock:  # no call begins unnoticed
+            self._stopping.set()
         for session in self.live:
             session.end(interrupted=session.has_sender)
         deadline = self._clock() + patience_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Response
@@ -83,7 +84,11 @@ class Health(BaseModel):
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": what}
-    for status, what in ((401, "Token missing or wrong"), (404, "No such call"), (422, "The request is not as it must be"))
+    for status, what in (
+        (401, "Token missing or wrong"),
+        (404, "No such call"),
+        (422, "The request is not as it must be"),
+    )
 }
 
 
@@ -104,10 +109,10 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/schemas/{name}.schema.json", tags=["service"], responses=_ERRORS)
     async def schema(name: str) -> dict[str, Any]:
         """JSON Schema: live (all messages of the streams), rule, words, profile."""
-        makers = {**SCHEMAS, "live": lambda: dict(live_schema())}
+        makers: dict[str, Callable[[], Mapping[str, Any]]] = {**SCHEMAS, "live": live_schema}
         if name not in makers:
             raise HTTPException(404, f"no schema {name}; there are {', '.join(sorted(makers))}")
-        return makers[name]()
+        return dict(makers[name]())
 
     @app.get("/api/calls", tags=["calls"], responses=_ERRORS)
     async def list_calls(
@@ -165,9 +170,7 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
         except Refusal:
             raise HTTPException(409, "通话已结束，提示无法送达") from None
         desk.metrics.whispers.labels("sent").inc()
-        await asyncio.to_thread(
-            desk.audit.note, "whisper_sent", call_id=call_id, whisper=name, sender=whisper.sender
-        )
+        await asyncio.to_thread(desk.audit.note, "whisper_sent", call_id=call_id, whisper=name, sender=whisper.sender)
         return WhisperSent(id=name)
 
     @app.post("/api/legs", tags=["audio"], status_code=201, responses=_ERRORS)

@@ -55,8 +55,9 @@ def create_app(
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(
-        Gate, token=token, open_paths=frozenset({"/healthz", *(("/metrics",) if metrics_open else ())})
-    )
+        Gate, token=token, door=web / "token.html",
+        open_paths=frozenset({"/healthz", *(("/metrics",) if metrics_open else ())}),
+    )  # fmt: skip
     return app
 
 

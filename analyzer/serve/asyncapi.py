@@ -15,7 +15,10 @@ _EVENTS = ("CallEvent", "UtteranceEvent", "InterimEvent", "FindingEvent", "OwedE
            "WhisperEvent", "DismissEvent", "ScorecardEvent")  # fmt: skip
 _QUERY = {
     "after": {"type": "integer", "minimum": 0, "description": "Number of the last event the client has"},
-    "viewer": {"enum": ["overlay", "supervisor"], "description": "An overlay is the agent's screen: what it was sent counts as delivered"},
+    "viewer": {
+        "enum": ["overlay", "supervisor"],
+        "description": "An overlay is the agent's screen: what it was sent counts as delivered",
+    },
 }
 _FREESWITCH_QUERY = {
     "rate": {"enum": ["8000", "16000", "48000"], "default": "8000"},
@@ -35,7 +38,7 @@ def asyncapi_document() -> dict[str, Any]:
         "info": {
             "title": "analyzer live streams",
             "version": __version__,
-            "description": "Times are integer milliseconds of call time. See docs/live.md and /schemas/live.schema.json.",
+            "description": "Times: integer milliseconds of call time. See docs/live.md and /schemas/live.schema.json.",
         },
         "defaultContentType": "application/json",
         "servers": {"here": {"host": "127.0.0.1:8765", "protocol": "ws", "security": _SECURITY}},
@@ -48,7 +51,11 @@ def asyncapi_document() -> dict[str, Any]:
                 "cookie": {"type": "httpApiKey", "in": "cookie", "name": "analyzer_token"},
             },
             "messages": {
-                name: {"name": name, "contentType": "application/json", "payload": {"$ref": f"#/components/schemas/{name}"}}
+                name: {
+                    "name": name,
+                    "contentType": "application/json",
+                    "payload": {"$ref": f"#/components/schemas/{name}"},
+                }
                 for name in (*_AUDIO_IN, *_AUDIO_OUT, *_OVERLAY_IN, *_EVENTS, "Calls")
             }
             | {

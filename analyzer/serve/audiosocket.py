@@ -36,7 +36,9 @@ async def _serve(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.Strea
         except Refusal as refusal:
             if sender is not None:
                 refusal = sender.refuse(refusal)
-                writer.writelines(frame for frame in sender.wire.refusal(refusal.code, "").frames if isinstance(frame, bytes))
+                writer.writelines(
+                    frame for frame in sender.wire.refusal(refusal.code, "").frames if isinstance(frame, bytes)
+                )
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
             log.info("an AudioSocket connection broke off or said nothing")
         finally:

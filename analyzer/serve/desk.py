@@ -53,7 +53,7 @@ class Legs:
 
 @dataclass(slots=True)
 class Desk:
-    """raises nothing; made by ``create_app``"""
+    """Made by ``create_app``; touched on the event loop only, but for what says that it is thread-safe."""
 
     hub: Hub
     token: str
@@ -62,6 +62,7 @@ class Desk:
     board: Board
     legs: Legs = field(default_factory=Legs)
     senders: dict[str, Sender] = field(default_factory=dict)  # who sends a call's audio, by call
+    streams: int = 0  # of calls' events, open now
     is_stopping: bool = False
 
     def is_token(self, given: str | None) -> bool:

@@ -102,7 +102,11 @@ def add_event_routes(app: FastAPI, desk: Desk) -> None:
         session = desk.hub.session(call_id)
         is_overlay = socket.query_params.get("viewer") == "overlay"
         agent = _Agent(desk, session if is_overlay else None)
-        await _both(_send_events(socket, source, after, agent), _hear_agent(socket, desk, session), desk)
+        desk.streams += 1
+        try:
+            await _both(_send_events(socket, source, after, agent), _hear_agent(socket, desk, session), desk)
+        finally:
+            desk.streams -= 1
 
 
 async def _both(sending: Coroutine[Any, Any, None], hearing: Coroutine[Any, Any, None], desk: Desk) -> None:

@@ -8,19 +8,17 @@ refused here all the same.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
-import html
 import re
 from collections.abc import Iterator
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "analyzer_token"
@@ -29,11 +27,6 @@ UNAUTHORISED, FOREIGN = 4401, 4403  # WebSocket close codes
 
 _PAGES = re.compile(r"/|/(overlay|supervisor)(/.*)?")
 _SENDERS = re.compile(r"/live/(twilio|freeswitch/.+|.+/audio)")
-_STYLE = (
-    "body{font:18px/1.6 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}"
-    "input,button{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;margin:.25rem 0}"
-)
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _HEADERS = {
     "content-security-policy": _POLICY,
@@ -46,11 +39,13 @@ _HEADERS = {
 class Gate:
     """ASGI middleware around everything.
 
+    door        the page that asks for the token
     open_paths  answer without a token
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, open_paths: frozenset[str]) -> None:
-        self._app, self._token, self._open = app, token, open_paths | {"/token"}
+    def __init__(self, app: ASGIApp, *, token: str, door: Path, open_paths: frozenset[str]) -> None:
+        self._app, self._token, self._door = app, token, door
+        self._open = open_paths | {"/token"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -84,17 +79,21 @@ class Gate:
             return None
         is_page = _PAGES.fullmatch(path) is not None
         if not self._is_known(request.scope):
-            return _ask_for_token(request) if is_page else _error(401, "unauthorised", "缺少访问口令，或口令不正确")
+            return self._ask_for_token() if is_page else _error(401, "unauthorised", "缺少访问令牌，或令牌不正确")
         if is_page and self.is_token(request.query_params.get("token")):
             return self._with_cookie(_without_token(request), request)
         return None
 
     async def _token_posted(self, request: Request) -> Response:
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
-        target = fields.get("next", ["/"])[0]
-        if not self.is_token(fields.get("token", [None])[0]):
-            return _ask_for_token(request, target, wrong=True)
-        return self._with_cookie(RedirectResponse(_local(target), status_code=303), request)
+        if not any(self.is_token(given) for given in fields.get("token", [])):
+            return self._ask_for_token()
+        return self._with_cookie(RedirectResponse("/", status_code=303), request)
+
+    def _ask_for_token(self) -> Response:
+        if not self._door.is_file():
+            return PlainTextResponse("请在网址后加上 ?token=访问令牌", 401)
+        return FileResponse(self._door, 401, media_type="text/html; charset=utf-8")
 
     def _with_cookie(self, response: Response, request: Request) -> Response:
         response.set_cookie(COOKIE, quote(self._token, safe=""), httponly=True, samesite="strict",
@@ -108,7 +107,7 @@ class Gate:
             code = FOREIGN
         elif not self._is_known(scope):
             is_sender = _SENDERS.fullmatch(scope["path"]) is not None
-            code = 0 if is_sender and not any(_tokens(scope)) else UNAUTHORISED
+            code = 0 if is_sender and not list(_tokens(scope)) else UNAUTHORISED
         if code:
             await receive()
             await send({"type": "websocket.close", "code": code, "reason": "unauthorised"})
@@ -121,7 +120,7 @@ class Gate:
         return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
     def _is_known(self, scope: Scope) -> bool:
-        return any([self.is_token(given) for given in _tokens(scope)])  # all of them: no hint in the time it takes
+        return any(self.is_token(given) for given in _tokens(scope))
 
 
 def _tokens(scope: Scope) -> Iterator[str]:
@@ -159,29 +158,10 @@ def _error(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse({"code": code, "message": message}, status_code=status)
 
 
-def _ask_for_token(request: Request, target: str | None = None, *, wrong: bool = False) -> HTMLResponse:
-    wrong = wrong or "token" in request.query_params
-    target = target if target is not None else str(_without_token(request).headers["location"])
-    page = (
-        '<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>访问口令</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_STYLE}</style><h1>请输入访问口令</h1>"
-        f"<p>{'口令不正确，请核对后重试。' if wrong else '口令见服务启动时显示的网址，或向管理员索取。'}</p>"
-        '<form method="post" action="/token"><input type="password" name="token" aria-label="访问口令" autofocus required>'
-        f'<input type="hidden" name="next" value="{html.escape(target)}"><button>进入</button></form></html>'
-    )
-    return HTMLResponse(page, 401, {"content-security-policy": f"{_POLICY}; style-src 'sha256-{_STYLE_HASH}'"})
-
-
 def _without_token(request: Request) -> RedirectResponse:
     rest = [(key, value) for key, value in parse_qsl(request.url.query) if key != "token"]
-    return RedirectResponse(_local(quote(request.url.path) + (f"?{urlencode(rest)}" if rest else "")), 303)
-
-
-def _local(target: str) -> str:
-    """An address on this server: a form must not send anybody elsewhere."""
-    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if is_local else "/"
+    path = "/" + quote(request.url.path.lstrip("/"))  # two slashes would name another host
+    return RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
 
 
 # ---- size and headers

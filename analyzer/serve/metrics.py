@@ -24,7 +24,7 @@ _SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
 class Metrics:
-    """Safe to call from any thread. Give it to the ``Scheduler`` as its meter, and tell it the hub once there is one."""
+    """Safe to call from any thread. The ``Scheduler``'s meter; tell it the hub once there is one."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
