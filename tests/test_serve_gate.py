@@ -65,8 +65,9 @@ def test_every_route_refuses_who_has_no_token(client: TestClient, wrong: dict[st
 def test_every_stream_refuses_a_wrong_token(client: TestClient, wrong: dict[str, dict[str, str]]) -> None:
     for _, path in _routes(client, APIWebSocketRoute):
         query = f"?token={wrong['params']['token']}" if "params" in wrong else ""
-        with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect(
-            path + query, headers=dict(wrong.get("headers", {}))
+        with (
+            pytest.raises(WebSocketDisconnect) as refused,
+            client.websocket_connect(path + query, headers=dict(wrong.get("headers", {}))),
         ):
             pass
         assert refused.value.code == 4401, path
