@@ -1,4 +1,4 @@
-"""A live server for tests: the fake recogniser, the tiny pack, speech of a sample, and an overlay that asks for events."""
+"""A live server for tests: the fake recogniser, the tiny pack, the speech of a sample."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ COMMANDS = (
     ["model", "pull"],
     ["model", "info"],
     ["model", "calibrate"],
+    ["serve"],
 )
 
 

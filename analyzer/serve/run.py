@@ -109,6 +109,7 @@ def serve(
             asyncio.run(_serve(serving, app, hub, listening, announce))
         finally:
             hub.stop(patience_s=PATIENCE_S)
+            gc.unfreeze()  # else the model's library complains of leaks when the process ends
 
 
 def warm(recogniser: Recogniser, pack: Pack) -> None:
