@@ -15,7 +15,7 @@ confirmed stands in the report. ``now`` knows reminders only.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
@@ -23,6 +23,7 @@ from typing import Any
 
 from analyzer.rules import Call, Finding, Judgement, Pack, Pattern, Phrase, PhraseSet, Rule, Said, Status, Truth
 from analyzer.rules.checks import Watch
+from analyzer.rules.findings import Item, ItemState, Occasion, Owed, Running
 from analyzer.rules.said import Stretch, stretches_of
 from analyzer.types import Direction, Role, Span, Utterance
 
@@ -143,13 +144,15 @@ class CallAnalyzer:
         told = [rule for rule in pack.rules if is_live and (not rule.directions or direction in rule.directions)]
         self._glimpsing = [rule for rule in told if _overrides(type(self._watches[rule.id]), "glimpse")]
         self._finding = [rule for rule in told if _overrides(type(self._watches[rule.id]), "findings_so_far")]
+        self._reminding = [rule for rule in told if rule.check.reminds]
+        self._running = [rule for rule in told if _overrides(type(self._watches[rule.id]), "running")]
         self._reaching = [watch for watch in self._watches.values() if _overrides(type(watch), "reach")]
         self._is_live = is_live
         self._reached_ms = 0
         self._floor: Role | None = None
         self._shown: dict[str, FindingEvent] = {}
         self._counted: dict[str, FindingEvent] = {}
-        self._nudged: set[tuple[str, str]] = set()
+        self._nudged: set[tuple[str, str, int]] = set()
         self._is_finished = False
 
     # --- what comes in ---
@@ -180,14 +183,48 @@ class CallAnalyzer:
 
     def now(self, ms: int) -> list[Nudge]:
         """The clock: reminders that are due, each once. No verdict depends on it."""
-        unsettled = self._unsettled()
         nudges = []
-        for watch in self._watches.values():
-            for owed in watch.owed(unsettled):
-                if ms >= owed.nudge_ms and (owed.rule, owed.element) not in self._nudged:
-                    self._nudged.add((owed.rule, owed.element))
-                    nudges.append(Nudge(owed.rule, owed.element, owed.message))
+        for owed in self.owed():
+            occasion = owed.rule, owed.element, owed.nudge_ms
+            if ms >= owed.nudge_ms and occasion not in self._nudged:
+                self._nudged.add(occasion)
+                nudges.append(Nudge(owed.rule, owed.element, owed.message))
         return nudges
+
+    def owed(self) -> list[Owed]:
+        """What the agent has not said yet and is to be reminded of, each with the time for it. Changes no state."""
+        unsettled = self._unsettled()
+        owed: list[Owed] = []
+        for rule in self._reminding:
+            own = self._watches[rule.id].owed(unsettled)
+            if own and self._excuse(rule) is not Truth.NOT_APPLICABLE:
+                owed += own
+        return owed
+
+    def checklist(self, ms: int) -> list[Item]:
+        """What is owed on this call and how it stands at ``ms``. An item that was pending and is not told of any more
+        is cleared. Changes no state."""
+        unsettled = self._unsettled()
+        items: list[Item] = []
+        for rule in self._reminding:
+            own = self._watches[rule.id].checklist(unsettled, ms)
+            if own and self._excuse(rule) is Truth.NOT_APPLICABLE:
+                own = [i if i.state is ItemState.DONE else replace(i, state=ItemState.CLEARED) for i in own]
+            items += own
+        return items
+
+    def running(self, ms: int) -> dict[Occasion, Running]:
+        """The wait or silence that goes on at ``ms``, with the limits of all rules that have one."""
+        unsettled = self._unsettled()
+        running: dict[Occasion, Running] = {}
+        for rule in self._running:
+            one = self._watches[rule.id].running(unsettled, ms)
+            if one is None:
+                continue
+            other = running.get(one.occasion, one)
+            limits = tuple(sorted({*one.limits_ms, *other.limits_ms}))
+            running[one.occasion] = Running(one.occasion, min(one.since_ms, other.since_ms), limits)
+        return running
 
     def preview(
         self, role: Role, text: str, span: Span | None = None, confidence: float | None = None

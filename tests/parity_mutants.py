@@ -87,6 +87,10 @@ class ClockedCheck(Check):
 
     check: Check
 
+    @property
+    def reminds(self) -> bool:
+        return self.check.reminds
+
     def watch(self, call: Call) -> Watch:
         return _ClockedWatch(self.check.watch(call))
 

@@ -225,6 +225,12 @@ def test_a_hole_is_waited_for_and_then_filled() -> None:
     )
 
 
+def test_a_gap_is_stated_in_the_whole_milliseconds_around_it() -> None:
+    collector = play([Chunk((AGENT,), sound(100, 1), at) for at in (0, 107)], roles=(AGENT,))
+    collector.finish()
+    assert collector.intake.losses == {"gaps": {"agent": [(6, 7)]}, "lost": {"missing": 1}}
+
+
 def test_a_late_packet_is_dropped_and_counted() -> None:
     first, second, third = packets(sound(960), 16_000)
     collector = Collector(Intake(16_000, BOTH))
@@ -271,12 +277,27 @@ def test_a_long_pause_that_time_explains_is_believed() -> None:
     assert intake.losses["gaps"] == {"agent": [(20, 90_000)]}
 
 
+def test_not_even_an_hours_silence_makes_a_hole_of_an_hour() -> None:
+    intake = Intake(8_000, (AGENT,))
+    intake.add(Chunk((AGENT,), sound(160, 1), 0), 0)
+    intake.add(Chunk((AGENT,), sound(160, 1), 8_000 * 3_600), 3_600_000)
+    assert intake.losses["lost"] == {"implausible": 1}
+
+
 def test_what_waits_beyond_a_hole_is_bounded() -> None:
     collector = Collector(Intake(16_000, (AGENT,)))
     for index in range(11):
         collector.add(Chunk((AGENT,), sound(16_000, 1), 16_000 * (index + 1)), 0)
     assert len(collector.heard(AGENT)) == 12 * 16_000
     assert collector.intake.losses["gaps"] == {"agent": [(0, 1_000)]}
+
+
+def test_a_hole_is_waited_for_however_long_the_call_is() -> None:
+    collector = Collector(Intake(16_000, (AGENT,)))
+    for second in range(12):  # the first half after the second, each time
+        collector.add(Chunk((AGENT,), sound(8_000, 1), 16_000 * second + 8_000), second * 1_000)
+        collector.add(Chunk((AGENT,), sound(8_000, 1), 16_000 * second), second * 1_000 + 250)
+    assert collector.intake.losses == {"gaps": {}, "lost": {}}
 
 
 def test_crumbs_beyond_holes_are_bounded_in_number() -> None:
@@ -350,6 +371,14 @@ def test_a_leg_that_joins_within_a_second_has_lost_nothing() -> None:
     assert collector.intake.warnings == ()
 
 
+def test_legs_that_begin_together_begin_at_the_same_moment() -> None:
+    collector = Collector(Intake(16_000, BOTH))
+    collector.add(Chunk((AGENT,), sound(16_000, 1)), 0)
+    for index in range(50):
+        collector.add(Chunk((CUSTOMER,), sound(320, 1)), 10 + index)
+    assert np.array_equal(collector.heard(CUSTOMER), np.tile(sound(320, 1)[:, 0], 50))
+
+
 def test_a_stalled_leg_that_catches_up_in_a_burst_is_beside_the_other_again() -> None:
     collector = Collector(Intake(16_000, BOTH))
     for at_ms in range(0, 1_000, PACKET_MS):
@@ -365,6 +394,17 @@ def test_a_stalled_leg_that_catches_up_in_a_burst_is_beside_the_other_again() ->
     assert abs(len(collector.heard(CUSTOMER)) - len(collector.heard(AGENT))) <= 320 * 16
     assert collector.intake.losses["lost"]["late"] > 100
     assert collector.intake.losses["gaps"]["customer"][0][0] == 1_000
+
+
+def test_a_leg_that_came_back_keeps_its_words_when_the_other_stalls_later() -> None:
+    collector = Collector(Intake(16_000, BOTH))
+    talk(collector, AGENT, 0, 3_000)
+    for at_ms in range(3_000, 5_000, PACKET_MS):
+        talk(collector, AGENT, at_ms, at_ms + PACKET_MS)
+        talk(collector, CUSTOMER, at_ms, at_ms + PACKET_MS)
+    talk(collector, CUSTOMER, 5_000, 5_900)
+    assert collector.intake.losses["lost"] == {}
+    assert len(collector.heard(CUSTOMER)) == 5_900 * 16
 
 
 def test_when_everybody_pauses_nothing_is_filled_in() -> None:
@@ -421,6 +461,14 @@ def test_a_sender_that_was_away_goes_on_where_it_was_acknowledged(cut: int, sent
     for at in range(again, len(whole), 500):
         collector.add(Chunk(BOTH, whole[at : at + 500], at if sent_again else None), 20_000 + (at - again) // 16)
     assert np.array_equal(np.stack(list(collector.finish().values()), axis=1), whole)
+    assert collector.intake.losses == {"gaps": {}, "lost": {}}
+
+
+def test_a_sender_that_was_away_is_given_its_second_again() -> None:
+    collector = play([Chunk(BOTH, sound(320))])
+    collector.intake.resume(20_000)
+    for role in BOTH:
+        collector.add(Chunk((role,), sound(24_000, 1)), 20_000)
     assert collector.intake.losses == {"gaps": {}, "lost": {}}
 
 

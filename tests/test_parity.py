@@ -134,6 +134,8 @@ class Delivery:
     def _look(self) -> None:
         if self.chance.random() < 0.5:
             self.analyzer.now(self.chance.randrange(2 * self.horizon_ms))
+            self.analyzer.checklist(self.chance.randrange(2 * self.horizon_ms))
+            self.analyzer.running(self.chance.randrange(2 * self.horizon_ms))
         if self.chance.random() < 0.3:
             self.analyzer.preview(self.chance.choice([AGENT, CUSTOMER]), "没办法，请稍等，我要投诉，再见")
 

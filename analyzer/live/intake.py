@@ -123,7 +123,7 @@ class Intake:
         """
         arrivals = [lane.arrived_ms for lane in self._lanes.values() if lane.arrived_ms is not None]
         if arrivals:
-            passed_ms = min(max(0, now_ms - max(arrivals)), RUN_AHEAD_MS)
+            passed_ms = min(now_ms - max(arrivals), RUN_AHEAD_MS)
             furthest = max(lane.received for lane in self._lanes.values())
             self._told_ms = max(self._told_ms, furthest * 1000 // self.rate + passed_ms)
         return self._told_ms
@@ -166,7 +166,7 @@ class Intake:
 
     def _receive(self, role: Role, chunk: Chunk, column: int, now_ms: int) -> Loss | None:
         lane, samples = self._lanes[role], chunk.samples[:, column]
-        lane.packet = len(samples) * len(chunk.roles)
+        lane.packet = len(samples), len(chunk.roles)
         if chunk.position is not None:
             start = chunk.position
         elif lane.is_silent or self._joins_late(lane, now_ms):
@@ -190,7 +190,7 @@ class Intake:
         if lane.is_silent:
             return True
         since_ms = self._began_ms if lane.arrived_ms is None else lane.arrived_ms
-        if lane.waiting or since_ms is None or now_ms - since_ms < SILENT_AFTER_MS:
+        if since_ms is None or now_ms - since_ms < SILENT_AFTER_MS:
             return False
         return self._lead(lane) - lane.placed >= lane.samples_in(SILENT_AFTER_MS)
 
@@ -222,7 +222,7 @@ class _Lane:
         self.arrived_ms: int | None = None
         self.is_silent = False
         self.has_ended = False
-        self.packet = 0  # samples of the last chunk, over all its roles
+        self.packet = 0, 1  # samples per role and roles of the last chunk: what a hole is counted in
         self.gaps: list[tuple[int, int]] = []
         self.lost = 0  # samples in gaps
         self.missing = 0.0  # packets
@@ -339,7 +339,8 @@ class _Lane:
     def _give_up_hole(self) -> None:
         hole_end = self.waiting[0].start
         if not self.has_ended:
-            self.missing += (hole_end - self.placed) / max(1, self.packet)
+            n_samples, n_roles = self.packet
+            self.missing += max(1, round((hole_end - self.placed) / max(1, n_samples))) / n_roles
         self._lose(self.placed, hole_end)
         self._silence(hole_end)
         self._advance()

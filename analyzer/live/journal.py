@@ -48,7 +48,7 @@ class EventLog:
         self.is_closed = False
         self._write({"journal": JOURNAL_SCHEMA, "call_id": call_id, **head})
 
-    def add(self, kind: type[BaseModel], at_ms: int, **fields: Any) -> None:
+    def add(self, kind: type[BaseModel], at_ms: int, /, **fields: Any) -> None:
         """One more event; none after ``close``."""
         with self._lock:
             if self.is_closed:

@@ -7,7 +7,7 @@ from the windows at the end, as ``analyzer score`` would make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -56,7 +56,7 @@ class _Side:
 
     detected_ms: int = 0  # every segment that begins earlier was given to the recogniser
     told_ms: int = 0  # the engine was told
-    waiting: dict[int, None] = field(default_factory=dict)  # starts of segments the engine has not been told of
+    waiting: dict[int, int] = field(default_factory=dict)  # starts and ends of segments it has not been told of
     early: set[int] = field(default_factory=set)  # of those it was told of before their window
     windows: int = 0  # being recognised
     seen: tuple[int, str] = (-1, "")  # start and text of the last interim
@@ -113,7 +113,7 @@ class Judge:
         for segment in (*hearing.segments, *(one for window in hearing.windows for one in window.segments)):
             side = self._sides[segment.role]
             if segment.span.start_ms not in side.early:
-                side.waiting[segment.span.start_ms] = None
+                side.waiting[segment.span.start_ms] = segment.span.end_ms
         if hearing.activity:
             spans = [[role.value, span.start_ms, span.end_ms] for role, span in hearing.activity]
             self.log.note_heard(at_ms=self.at_ms, activity=spans)
@@ -162,7 +162,12 @@ class Judge:
     def tick(self, at_ms: int) -> None:
         """The clock: reminders, timers, gauges. ``at_ms`` of the call, which may run ahead of its audio."""
         self.at_ms = max(self.at_ms, at_ms)
-        self._coach.tick(self._engine, self.at_ms, self._behind_ms())
+        unrecognised = frozenset(role for role, side in self._sides.items() if side.waiting)
+        self._coach.tick(self._engine, self.at_ms, self._behind_ms(), unrecognised)
+
+    def blind(self, roles: Collection[Role]) -> None:
+        """Sides that deliver no audio at present."""
+        self._coach.blind(roles)
 
     def dismiss(self, nudge: str) -> None:
         self._coach.dismiss(nudge, self.at_ms)
@@ -202,9 +207,9 @@ class Judge:
             )
         )
         result = self._engine.finish(duration_ms, truncated=truncated, metadata=metadata)
+        self._coach.finish(self._engine, self.at_ms)
         self._tell(result.events)
         report = self._judge_again(transcript) if self._rejudge else build_report(transcript, self._pack, result)
-        self._coach.finish(self._engine, self.at_ms)
         self.log.add(ScorecardEvent, duration_ms, report=report)
         return report
 
@@ -325,8 +330,8 @@ class Judge:
         return self._turns.get(id(place.utterance))
 
     def _behind_ms(self) -> int:
-        """How old the oldest speech is that is not known yet."""
-        waiting = [next(iter(side.waiting)) for side in self._sides.values() if side.waiting]
+        """How long the oldest finished speech has been waiting to become text."""
+        waiting = [end_ms for side in self._sides.values() for end_ms in side.waiting.values()]
         return max(0, self.at_ms - min(waiting)) if waiting else 0
 
 

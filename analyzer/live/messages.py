@@ -181,7 +181,8 @@ class OwedEvent(_Event):
 
 
 class NudgeEvent(_Event):
-    """One hint for the agent's eyes. Withdrawn when it turned out wrong or was done."""
+    """One hint for the agent's eyes. Withdrawn when it turned out wrong or was done. ``shown`` again under the same
+    ``id``: it is certain now; its time on the screen goes on."""
 
     type: Literal["nudge"] = "nudge"
     id: str
@@ -207,7 +208,8 @@ class Pace(_Out):
 
 
 class Timer(_Out):
-    """Something that runs since ``since_ms``; ``limit_ms`` is the next limit it will pass."""
+    """Something that runs since ``since_ms``. ``limit_ms``: the next limit it will pass, after so long; the last one
+    if it has passed all."""
 
     since_ms: int
     limit_ms: int | None = None

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, may_be_by
 from analyzer.rules.checks import Check, Watch
-from analyzer.rules.findings import Finding, Judgement, Owed
+from analyzer.rules.findings import Finding, Item, Judgement, Owed
 from analyzer.rules.phrases import PhraseSet, keep_longest
 from analyzer.rules.said import Place, Said
 from analyzer.rules.truth import Truth, every, some
@@ -254,6 +254,10 @@ class Anchored(Check):
     def needs(self) -> tuple[str, ...]:
         return (*self.check.needs, *([self.anchor.rule] if self.anchor.rule else []))
 
+    @property
+    def reminds(self) -> bool:
+        return self.check.reminds
+
     def watch(self, call: Call) -> Watch:
         return _AnchoredWatch(self, call)
 
@@ -339,6 +343,11 @@ class _AnchoredWatch(Watch):
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
         open_ones = [e for e in self._counting() if _is_sure(e) and not e.range.is_closed]
         return [owed for e in open_ones for owed in e.watch.owed([s for s in unsettled if e.range.part(s)])]
+
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        """Of the last range: those before it are over."""
+        sure = [e for e in self._counting() if _is_sure(e)]
+        return [item for e in sure[-1:] for item in e.watch.checklist([s for s in unsettled if e.range.part(s)], ms)]
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         if self.check.anchor.rule:

@@ -2,7 +2,8 @@
 
 A ``Check`` is read from a rule file once and shared by all calls; its ``Watch`` follows one call. The engine feeds a
 watch closed utterances in order of call time, so a verdict cannot depend on the order or lateness of arrival; what a
-watch says in between (``findings_so_far``, ``glimpse``, ``owed``) is for the agent's eyes and changes nothing.
+watch says in between (``findings_so_far``, ``glimpse``, ``owed``, ``checklist``, ``running``) is for the agent's eyes
+and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
 from analyzer.rules.call import Call
-from analyzer.rules.findings import Finding, Judgement, Owed
+from analyzer.rules.findings import Finding, Item, Judgement, Owed, Running
 from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
 
@@ -43,6 +44,15 @@ class Watch(ABC):
         """What the agent has not said yet, in ``unsettled`` speech neither, and will be reminded of."""
         return ()
 
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        """What is owed on this call as far as it is known at ``ms``, and how each stands. An item that was pending and
+        is not told of any more has lost its occasion."""
+        return ()
+
+    def running(self, unsettled: Sequence[Said], ms: int) -> Running | None:
+        """What goes on at ``ms`` and must not last too long."""
+        return None
+
 
 class Check(ABC):
     """One check as its rule file defines it."""
@@ -57,6 +67,11 @@ class Check(ABC):
         """Phrases of which an utterance holds one if it means anything to a watch; others need not be heard. None: all
         must be."""
         return None
+
+    @property
+    def reminds(self) -> bool:
+        """Whether its watches may have anything owed, or on the checklist."""
+        return False
 
     @abstractmethod
     def watch(self, call: Call) -> Watch:

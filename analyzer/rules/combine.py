@@ -17,7 +17,7 @@ from analyzer.rules.anchor import joined, merged, one_of
 from analyzer.rules.call import Call
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.faults import Fault, Place, RuleFaults
-from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.findings import Element, Finding, Item, Judgement, Owed, Wording
 from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spec import Builder, RuleSpec
@@ -45,6 +45,10 @@ class Combined(Check):
     def listens_for(self) -> Collection[PhraseSet] | None:
         cues = [member.listens_for for member in self.members]
         return None if None in cues else [cue for own in cues for cue in own or ()]
+
+    @property
+    def reminds(self) -> bool:
+        return any(member.reminds for member in self.members)
 
     def watch(self, call: Call) -> Watch:
         return _CombinedWatch(self, call, [member.watch(call) for member in self.members])
@@ -81,6 +85,13 @@ class _CombinedWatch(Watch):
         if self.check.join is Join.NOT or (self.check.join is Join.ANY and not all(owed)):
             return ()
         return [one for member in owed for one in member]
+
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        """As what is owed: of ``any`` only while no member is content."""
+        listed = [watch.checklist(unsettled, ms) for watch in self.watches]
+        if self.check.join is Join.NOT or (self.check.join is Join.ANY and not all(listed)):
+            return ()
+        return list({(item.rule, item.element): item for items in listed for item in items}.values())
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         judgements = [watch.judge(others) for watch in self.watches]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from analyzer.rules.phrases import Hit
@@ -67,14 +68,53 @@ class Judgement:
     evidence: tuple[Finding, ...] = ()
 
 
+class Occasion(StrEnum):
+    """What a reminder is about."""
+
+    ELEMENT = "owed"  # an element of a norm that is always owed
+    ANSWER = "respond"  # to what the customer said or went through
+    WAIT = "hold"
+    QUIET = "silence"
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Something not said yet, for the agent's eyes only. ``nudge_ms``: when to remind them."""
+    """Something not said yet, for the agent's eyes only. ``nudge_ms``: when to remind them; with rule and element it
+    names the occasion."""
 
     rule: str
     element: str
     message: str
     nudge_ms: int
+    occasion: Occasion = Occasion.ELEMENT
+    suggestion: str | None = None
+
+
+class ItemState(StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    MISSED = "missed"
+    CLEARED = "cleared"  # not owed any more, though never said
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the agent's checklist. ``due_ms``: the deadline, where there is one."""
+
+    rule: str
+    element: str
+    title: str
+    state: ItemState
+    due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A wait or a silence that goes on since ``since_ms``, and after how long it breaks a norm."""
+
+    occasion: Occasion
+    since_ms: int
+    limits_ms: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

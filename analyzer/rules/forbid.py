@@ -314,11 +314,13 @@ class ExemptionSpec(Spec):
 
 
 class ModelSpec(Spec):
-    """A likeness model, and what its findings carry; categories without a severity are left to the lists."""
+    """A likeness model, and what its findings carry; categories without a severity are left to the lists, and those
+    without a suggestion get the rule's."""
 
     name: str
     severity: dict[str, Annotated[Severity, Enum]] = {}
     exempt: dict[str, Texts] = {}
+    suggestion: dict[str, str] = {}
 
     def build(self, categories: Sequence[str], builder: Builder) -> Likeness | None:
         fields = builder.words.models.get(self.name)
@@ -332,6 +334,7 @@ class ModelSpec(Spec):
                 category=category,
                 severity=self.severity[category],
                 exempt=frozenset(self.exempt.get(category, ())),
+                suggestion=self.suggestion.get(category),
             )
             for category in categories
             if category in self.severity

@@ -26,7 +26,17 @@ from pydantic import Field
 
 from analyzer.rules.call import Call, is_mostly_faint
 from analyzer.rules.checks import Check, Watch
-from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.findings import (
+    Element,
+    Finding,
+    Item,
+    ItemState,
+    Judgement,
+    Occasion,
+    Owed,
+    Running,
+    Wording,
+)
 from analyzer.rules.phrases import Hit, PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spans import joined, seconds
@@ -297,7 +307,14 @@ class Holds:
 
 # --- judging ----------------------------------------------------------------------------------------------------------
 
-_TITLES = {"reason": "说明原因", "question": "征询意见", "assent": "客户同意"}
+_TITLES = {
+    "reason": "说明原因",
+    "question": "征询意见",
+    "assent": "客户同意",
+    "apology": "久等致歉",
+    "callback": "提出稍后回电",
+}
+_CONSENT = ("reason", "question", "assent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,12 +333,16 @@ class HoldCheck(Check):
     aspect: Aspect
     wording: Wording
     words: HoldWords
-    wanted: tuple[str, ...] = tuple(_TITLES)
+    wanted: tuple[str, ...] = _CONSENT
     limit_ms: int = 0
     min_wait_ms: int = 3000
     min_lookup_ms: int = 7000
     nudges: tuple[tuple[int, str], ...] = ()
     min_confidence: float = 0.5
+
+    @property
+    def reminds(self) -> bool:
+        return bool(self.nudges)
 
     def watch(self, call: Call) -> Watch:
         return _HoldWatch(self, call)
@@ -421,17 +442,77 @@ class _HoldWatch(Watch):
         return hold.back is None or self.reached_ms > hold.back.span.start_ms + _APOLOGY_MS
 
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
-        hold = self.holds.current
-        if hold is None or not self.check.nudges:
+        check, hold = self.check, self._open(unsettled)
+        if hold is None or not check.nudges or not self._wants(hold):
             return ()
-        start = max([hold.start_ms, *(said.span.end_ms for said in hold.patience)])
-        spoken = [span for span in self.call.activity.get(Role.AGENT, ()) if span.start_ms > start]
-        if spoken or any(said.role is Role.AGENT and said.span.start_ms > start for said in unsettled):
-            return ()
+        occasion = Occasion.ANSWER if check.aspect is Aspect.RETURN else Occasion.WAIT
+        rule, suggestion = check.wording.rule, check.wording.suggestion
         return [
-            Owed(self.check.wording.rule, f"{self.check.aspect}-{hold.start_ms}-{ms}", text, hold.start_ms + ms)
-            for ms, text in self.check.nudges
+            Owed(rule, f"{check.aspect}-{ms}", text, hold.start_ms + ms, occasion, suggestion)
+            for ms, text in check.nudges
         ]
+
+    def running(self, unsettled: Sequence[Said], ms: int) -> Running | None:
+        hold = self._open(unsettled)
+        if hold is None or not self.check.limit_ms or not self.holds.is_waiting(hold, ms):
+            return None
+        return Running(Occasion.WAIT, hold.start_ms, (self.check.limit_ms,))
+
+    def _open(self, unsettled: Sequence[Said]) -> Hold | None:
+        """The hold that is announced or goes on, as long as the agent has not come back."""
+        hold = self.holds.current
+        if hold is None:
+            return None
+        start = max([hold.start_ms, *(said.span.end_ms for said in hold.patience)])
+        spoken = any(span.start_ms > start for span in self.call.activity.get(Role.AGENT, ()))
+        is_back = spoken or any(said.role is Role.AGENT and said.span.start_ms > start for said in unsettled)
+        return None if is_back else hold
+
+    def _wants(self, hold: Hold) -> bool:
+        """Whether the agent can still do something for the aspect that they have not done."""
+        match self.check.aspect:
+            case Aspect.CONSENT:
+                return hold.manner in _MANNERLY and bool({"reason", "question"} & self._missing(hold))
+            case Aspect.CALLBACK:
+                return not self._offers_callback(hold)
+        return True
+
+    def _missing(self, hold: Hold) -> set[str]:
+        found = self.check.elements(hold)
+        return {name for name in self.check.wanted if not found[name].present}
+
+    def _offers_callback(self, hold: Hold, more: Sequence[Said] = ()) -> bool:
+        said = [*hold.before, *hold.own, *hold.patience, *hold.after, *more]
+        return any(map(self.check.words.callback.any, said))
+
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        """What is owed for the hold that goes on, or for the last one."""
+        if not self.check.nudges:
+            return ()
+        hold = self.holds.current or (self.holds.over[-1] if self.holds.over else None)
+        if hold is None:
+            return ()
+        rule, told = self.check.wording.rule, self._told(hold, unsettled, ms)
+        return [Item(rule, element, _TITLES[element], state) for element, state in told.items()]
+
+    def _told(self, hold: Hold, unsettled: Sequence[Said], ms: int) -> Mapping[str, ItemState]:
+        """How each element stands; empty before it is owed."""
+        check, is_over = self.check, hold.until_ms is not None
+        waited_ms = hold.waited if is_over else hold.waited_ms(ms)
+        is_due = waited_ms > check.limit_ms and (is_over or self.holds.is_waiting(hold, ms))
+        own = [said for said in unsettled if said.role is Role.AGENT]
+        match check.aspect:
+            case Aspect.CONSENT if hold.manner in _MANNERLY or is_due:
+                is_late = is_over or self.holds.is_waiting(hold, ms)
+                missing, state = self._missing(hold), ItemState.MISSED if is_late else ItemState.PENDING
+                return {name: state if name in missing else ItemState.DONE for name in check.wanted}
+            case Aspect.RETURN if is_due:
+                is_said = any(map(check.words.back.any, [*hold.after, *own]))
+                is_late = is_over and self._is_settled(hold)
+                return {"apology": _state(is_said, is_late and hold.back is not None, self.call)}
+            case Aspect.CALLBACK if waited_ms >= check.nudges[0][0] and (not is_over or is_due):
+                return {"callback": _state(self._offers_callback(hold, own), is_over, self.call)}
+        return {}
 
     # --- at the end ---
 
@@ -474,7 +555,9 @@ class _HoldWatch(Watch):
         if self.check.aspect is not Aspect.CONSENT or not judged:
             return None
         found = [self.check.elements(hold) for hold, _ in judged]
-        return {name: found[0][name] if all(one[name].present for one in found) else Element(False) for name in _TITLES}
+        return {
+            name: found[0][name] if all(one[name].present for one in found) else Element(False) for name in _CONSENT
+        }
 
     def _measured(self, waited_ms: int) -> dict[str, Any] | None:
         """The longest wait."""
@@ -501,6 +584,14 @@ class _HoldWatch(Watch):
             return replace(check.wording.of_absence(window, Role.AGENT, names), turn=_turn(hold.back), grows=True)
         said = hold.back or hold.own[0]
         return replace(check.wording.of_absence(hold.span, Role.AGENT, names), turn=_turn(said), grows=True)
+
+
+def _state(is_said: bool, is_late: bool, call: Call) -> ItemState:
+    if is_said:
+        return ItemState.DONE
+    if is_late:
+        return ItemState.MISSED
+    return ItemState.CLEARED if call.end_ms else ItemState.PENDING
 
 
 def _turn(said: Said) -> Any:

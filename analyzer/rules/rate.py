@@ -110,7 +110,10 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Rate(Check):
-    """Violated outside every band: the fixed one, and one around the other side's rate (``match_tolerance``)."""
+    """Violated outside every band: the fixed one, and one around the other side's rate (``match_tolerance``).
+
+    nudge_fast, nudge_slow   reminders while the call goes on; empty: none
+    """
 
     wording: Wording
     low: int
@@ -122,9 +125,26 @@ class Rate(Check):
     min_syllables: int = 30
     min_speech_ms: int = 10_000
     min_confidence: float = 0.5
+    nudge_fast: str = ""
+    nudge_slow: str = ""
 
     def watch(self, call: Call) -> Watch:
         return _RateWatch(self, call)
+
+    def is_enough(self, total: Pace) -> bool:
+        """Whether so much speech can be judged."""
+        return total.syllables >= self.min_syllables and total.ms >= self.min_speech_ms
+
+    @property
+    def other(self) -> Role:
+        return Role.CUSTOMER if self.speaker is Role.AGENT else Role.AGENT
+
+    def bands(self, theirs: int | None) -> Sequence[Band]:
+        """What the speaker's rate may lie in, given that of the other side (None: not known)."""
+        bands = [Band("absolute", self.low, self.high)]
+        if self.match_tolerance is not None and theirs is not None:
+            bands.append(Band(self.other.value, *around(theirs, self.match_tolerance)))
+        return bands
 
 
 class _RateWatch(Watch):
@@ -142,9 +162,9 @@ class _RateWatch(Watch):
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         check = self.check
         own = self._total(check.speaker)
-        if not self._is_enough(own):
+        if not check.is_enough(own):
             unknown = self._total(Role.UNKNOWN)
-            may_be_enough = unknown.ms > 0 and self._is_enough(own + unknown)
+            may_be_enough = unknown.ms > 0 and check.is_enough(own + unknown)
             return Judgement(Truth.UNSURE if may_be_enough else Truth.NOT_APPLICABLE)
         value = self._rate(check.speaker)
         bands = self._bands()
@@ -163,15 +183,8 @@ class _RateWatch(Watch):
         return Judgement(Truth.VIOLATED, (finding,), measured=measured)
 
     def _bands(self) -> Sequence[Band]:
-        check = self.check
-        bands = [Band("absolute", check.low, check.high)]
-        if check.match_tolerance is not None:
-            other = Role.CUSTOMER if check.speaker is Role.AGENT else Role.AGENT
-            if self._is_enough(self._total(other)):
-                theirs = self._rate(other)
-                low, high = around(theirs, check.match_tolerance)
-                bands.append(Band(other.value, low, high))
-        return bands
+        other = self.check.other
+        return self.check.bands(self._rate(other) if self.check.is_enough(self._total(other)) else None)
 
     def _rate(self, role: Role) -> int:
         total = self._total(role)
@@ -185,9 +198,6 @@ class _RateWatch(Watch):
 
     def _total(self, role: Role) -> Pace:
         return _sum(measured for _, measured in self.heard[role])
-
-    def _is_enough(self, total: Pace) -> bool:
-        return total.syllables >= self.check.min_syllables and total.ms >= self.check.min_speech_ms
 
 
 def around(target: float, tolerance: float) -> tuple[int, int]:
@@ -211,6 +221,8 @@ class RateSpec(RuleSpec):
     utterance_min: int = Field(default=5, ge=0)
     min_syllables: int = Field(default=30, ge=0)
     min_speech_ms: int = Field(default=10_000, ge=0)
+    nudge_fast: str = ""
+    nudge_slow: str = ""
 
     def build_check(self, builder: Builder) -> Rate:
         if (self.low is None) != (self.high is None) or (self.target is None and self.low is None):
@@ -227,4 +239,6 @@ class RateSpec(RuleSpec):
             min_syllables=self.min_syllables,
             min_speech_ms=self.min_speech_ms,
             min_confidence=self.min_confidence,
+            nudge_fast=self.nudge_fast,
+            nudge_slow=self.nudge_slow,
         )

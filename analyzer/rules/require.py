@@ -10,14 +10,15 @@ from typing import Literal
 from pydantic import Field
 
 from analyzer.normalize import fold
+from analyzer.rules.anchor import Cue
 from analyzer.rules.call import WHOLE_CALL, Call, Window, is_by, may_be_by
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.faults import Place
-from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.findings import Element, Finding, Item, ItemState, Judgement, Owed, Wording
 from analyzer.rules.patterns import Pattern, PatternError
 from analyzer.rules.phrases import Hit, Phrase, PhraseSet
 from analyzer.rules.said import Said
-from analyzer.rules.spec import Builder, RuleSpec, Spec, Texts, WindowSpec, role_of
+from analyzer.rules.spec import Builder, CueSpec, RuleSpec, Spec, Texts, WindowSpec, role_of
 from analyzer.rules.truth import Truth
 from analyzer.types import Direction, Role, Span
 
@@ -75,7 +76,11 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is owed where, for calls of one direction."""
+    """What is owed where, for calls of one direction.
+
+    nudge_ms   when the agent is reminded: call time, or time since ``ending``
+    ending     what tells that the window at the end of the call has begun
+    """
 
     elements: tuple[ElementSpec, ...]
     window: Window = WHOLE_CALL
@@ -84,12 +89,23 @@ class Plan:
     order: bool = False
     within_ms: int | None = None
     nudge_ms: int | None = None
+    ending: Cue | None = None
 
     def level(self, present: Iterable[str]) -> str:
         names = set(present)
         if self._reaches(self.passing, names):
             return PASS
         return PARTIAL if self.partial and self._reaches(self.partial, names) else FAIL
+
+    def lacking(self, present: Iterable[str]) -> list[ElementSpec]:
+        """Elements that would help to pass: core ones, and the others where too few of them are present."""
+        names = set(present)
+        if self.level(names) == PASS:
+            return []
+        cores = [element for element in self.elements if element.core and element.name not in names]
+        if self.level({*names, *(element.name for element in cores)}) == PASS:
+            return cores
+        return [element for element in self.elements if element.name not in names]
 
     def _reaches(self, level: Level, names: set[str]) -> bool:
         cores = [element.name for element in self.elements if element.core]
@@ -117,7 +133,12 @@ class Require(Check):
         elements = [element for plan in self.plans.values() for element in plan.elements]
         if any(element.metadata for element in elements):
             return None  # what the call's attributes say is in no list
-        return [element.phrases for element in elements]
+        endings = [plan.ending.phrases for plan in self.plans.values() if plan.ending]
+        return [*(element.phrases for element in elements), *endings]
+
+    @property
+    def reminds(self) -> bool:
+        return any(plan.nudge_ms is not None for plan in self.plans.values())
 
     def watch(self, call: Call) -> Watch:
         plan = self.plans.get(call.direction) or self.plans.get(None)
@@ -147,22 +168,84 @@ class _RequireWatch(Watch):
     def __init__(self, check: Require, plan: Plan, call: Call) -> None:
         self.check, self.plan, self.call = check, plan, call
         self.hits: dict[str, list[Hit]] = {element.name: [] for element in plan.elements}
+        self.ending: tuple[int, int] | None = None  # when the end announced itself, and the speaker's turns till then
 
     def hear(self, said: Said) -> None:
+        if self._announces_end(said):
+            self.ending = said.span.end_ms, self.call.turns.get(self.check.speaker or Role.AGENT, 0)
         if may_be_by(said, self.check.speaker) and not self.plan.window.is_past(said):
             for element in self.plan.elements:
                 self.hits[element.name] += element.find(said, self.call)
 
+    # --- while the call goes on ---
+
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
-        plan = self.plan
-        if plan.nudge_ms is None or plan.window.is_closed(self.check.speaker, self.call):
+        if self.plan.nudge_ms is None or self.plan.window.is_closed(self.check.speaker, self.call):
             return ()
-        own = [said for said in unsettled if is_by(said, self.check.speaker)]
+        began_ms = self._begins_ms(unsettled)
+        if began_ms is None:
+            return ()
+        rule, at_ms = self.check.wording.rule, began_ms + self.plan.nudge_ms
         return [
-            Owed(self.check.wording.rule, element.name, element.nudge or f"还没说：{element.title}", plan.nudge_ms)
-            for element in plan.elements
-            if not self.hits[element.name] and not any(element.find(said, self.call) for said in own)
+            Owed(rule, element.name, element.nudge or f"还没说：{element.title}", at_ms, suggestion=element.suggestion)
+            for element in self._asked_for(self._so_far(unsettled))
         ]
+
+    def _asked_for(self, present: set[str]) -> list[ElementSpec]:
+        """Unless enough was said: what lacks. Of supporting elements those with a reminder of their own go first."""
+        lacking = {element.name for element in self.plan.lacking(present)}
+        absent = [element for element in self.plan.elements if element.name not in present] if lacking else []
+        named = [element for element in absent if element.core or element.nudge]
+        would_do = self.plan.level({*present, *(element.name for element in named)}) == PASS
+        return named if would_do else [element for element in absent if element in named or element.name in lacking]
+
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        plan = self.plan
+        if plan.nudge_ms is None:
+            return ()
+        present = self._so_far(unsettled)
+        lacking = {element.name for element in plan.lacking(present)}
+        is_late = plan.within_ms is not None and ms >= plan.within_ms
+        is_over = self.call.end_ms > 0 or is_late or plan.window.is_closed(self.check.speaker, self.call)
+        open_state = ItemState.MISSED if is_over else ItemState.PENDING
+
+        def state(name: str) -> ItemState:
+            if name in present:
+                return ItemState.DONE
+            return open_state if name in lacking else ItemState.CLEARED
+
+        rule = self.check.wording.rule
+        return [Item(rule, e.name, e.title, state(e.name), plan.within_ms) for e in plan.elements]
+
+    def _so_far(self, unsettled: Sequence[Said]) -> set[str]:
+        """Elements said in the window, were the call to end now. What closes a call counts once it draws to its end:
+        a thank-you along the way is none."""
+        if not self.call.end_ms and self.plan.window.needs_end and self._begins_ms(unsettled) is None:
+            return set()
+        is_closed = self.plan.window.is_closed(self.check.speaker, self.call)
+        own = [] if is_closed else [said for said in unsettled if is_by(said, self.check.speaker)]
+        return {
+            element.name
+            for element in self.plan.elements
+            if any(self._is_inside(hit) for hit in self.hits[element.name])
+            or any(element.find(said, self.call) for said in own)
+        }
+
+    def _begins_ms(self, unsettled: Sequence[Said]) -> int | None:
+        """The moment from which the window counts as begun: the call's start, or what announced its end."""
+        if self.plan.ending is None:
+            return 0
+        announced = [said.span.end_ms for said in unsettled if self._announces_end(said)]
+        if self.ending is not None:
+            end_ms, turns = self.ending
+            since = self.call.turns.get(self.check.speaker or Role.AGENT, 0) - turns
+            announced += [end_ms] if since < (self.plan.window.last_turns or 1) else []
+        return min(announced, default=None)
+
+    def _announces_end(self, said: Said) -> bool:
+        return self.plan.ending is not None and any(point.sure for point in self.plan.ending.points(said))
+
+    # --- at the end ---
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         inside = {name: [hit for hit in hits if self._is_inside(hit)] for name, hits in self.hits.items()}
@@ -352,6 +435,7 @@ class PlanSpec(Spec):
     order: bool | None = None
     within_ms: int | None = Field(default=None, ge=1)
     nudge_ms: int | None = Field(default=None, ge=1)
+    ending: CueSpec | None = None
 
 
 class RequireSpec(RuleSpec):
@@ -362,6 +446,7 @@ class RequireSpec(RuleSpec):
     order: bool = False
     within_ms: int | None = Field(default=None, ge=1)
     nudge_ms: int | None = Field(default=None, ge=1)
+    ending: CueSpec | None = None
     by_direction: dict[Literal["inbound", "outbound"], PlanSpec] = {}
 
     def build_check(self, builder: Builder) -> Require:
@@ -379,6 +464,7 @@ class RequireSpec(RuleSpec):
             builder.fault(place, "'require' needs elements")
         built = tuple(fields.build(name, builder, (*place, "elements", name)) for name, fields in elements.items())
         levels = own.levels or self.levels
+        ending = own.ending or self.ending
         return Plan(
             built,
             window=(own.window or self.window).build(),
@@ -387,4 +473,5 @@ class RequireSpec(RuleSpec):
             order=self.order if own.order is None else own.order,
             within_ms=own.within_ms or self.within_ms,
             nudge_ms=own.nudge_ms or self.nudge_ms,
+            ending=ending.cue(builder, ("ending",)) if ending else None,
         )

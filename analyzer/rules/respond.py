@@ -17,7 +17,7 @@ from pydantic import Field
 from analyzer.rules.anchor import Cue, Point, Range, Reach, Where, Which, joined, one_of
 from analyzer.rules.call import Call, is_by, is_mostly_faint, may_be_by
 from analyzer.rules.checks import Check, Watch
-from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.findings import Element, Finding, Item, ItemState, Judgement, Occasion, Owed, Wording
 from analyzer.rules.phrases import Hit, PhraseSet
 from analyzer.rules.require import PASS, ElementFields, ElementSpec, Level, LevelSpec, Plan
 from analyzer.rules.said import Said
@@ -50,6 +50,10 @@ class Respond(Check):
     @property
     def listens_for(self) -> Collection[PhraseSet] | None:
         return (self.cue.phrases,)  # what follows is gone through once it is asked for
+
+    @property
+    def reminds(self) -> bool:
+        return self.nudge_ms is not None
 
     def watch(self, call: Call) -> Watch:
         return _RespondWatch(self, call)
@@ -98,7 +102,7 @@ class _Episode:
         is_late = self._is_late(sure)
         if not is_late and plan.level(_names(sure)) == PASS:
             return Judgement(Truth.MET, elements=elements, evidence=evidence)
-        if not self._was_owed(sure):
+        if not (self.was_owed() or any(sure.values())):
             return Judgement(Truth.NOT_APPLICABLE)
         truth = self._failing(possible)
         if truth is Truth.NOT_APPLICABLE:
@@ -115,12 +119,12 @@ class _Episode:
         said = [hit.span.start_ms for hits in found.values() for hit in hits]
         return bool(ahead and said and min(ahead) < min(said))
 
-    def _was_owed(self, found: Mapping[str, Sequence[Hit]]) -> bool:
+    def was_owed(self) -> bool:
         """The speaker had a chance: said something in the range, or left the other side waiting."""
         if is_by(self.point.said, self.check.speaker) or self.range.is_closed:
             return True
         after = [said for said in self.own() if said.span.end_ms > self.point.span.end_ms]
-        return bool(after) or any(found.values())
+        return bool(after)
 
     def _failing(self, possible: Mapping[str, Sequence[Hit]]) -> Truth:
         """What the check makes of a missing answer, or unsure where the cue or the answer may have been misheard."""
@@ -193,17 +197,55 @@ class _RespondWatch(Watch):
                 episode.range.pass_by(ms)
 
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
-        check = self.check
-        if check.nudge_ms is None or not (self._episodes and self._episodes[-1].point.sure):
+        check, episode = self.check, self._at_issue()
+        if check.nudge_ms is None or episode is None or episode.range.is_closed:
             return ()
-        episode = self.episodes[-1]
-        own = [piece for said in unsettled if is_by(said, check.speaker) and (piece := episode.range.part(said))]
-        absent = [] if episode.range.is_closed else episode.owes(own)
-        at_ms = episode.point.span.end_ms + check.nudge_ms
+        rule, at_ms = check.wording.rule, episode.point.span.end_ms + check.nudge_ms
         return [
-            Owed(check.wording.rule, element.name, element.nudge or check.nudge or f"还没说：{element.title}", at_ms)
-            for element in absent
+            Owed(
+                rule,
+                element.name,
+                element.nudge or check.nudge or f"还没说：{element.title}",
+                at_ms,
+                Occasion.ANSWER,
+                element.suggestion,
+            )
+            for element in episode.owes(self._answering(episode, unsettled))
         ]
+
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        """The elements of the answer; where some of them will do, all as one item."""
+        check, episode = self.check, self._at_issue()
+        if check.nudge_ms is None or episode is None:
+            return ()
+        elements, limit_ms = check.plan.elements, check.reach.within_ms
+        owed = {element.name for element in episode.owes(self._answering(episode, unsettled))}
+        due_ms = None if limit_ms is None else episode.point.span.end_ms + limit_ms
+        open_state = ItemState.PENDING
+        if episode.range.is_closed or self.call.end_ms:
+            open_state = ItemState.MISSED if episode.was_owed() else ItemState.CLEARED
+        rule = check.wording.rule
+        if len(check.plan.lacking(())) == len(elements) == check.plan.passing.elements:
+            return [
+                Item(rule, e.name, e.title, open_state if e.name in owed else ItemState.DONE, due_ms) for e in elements
+            ]
+        state = open_state if owed else ItemState.DONE
+        return [Item(rule, elements[0].name, "或".join(e.title for e in elements), state, due_ms)]
+
+    def _at_issue(self) -> _Episode | None:
+        """The episode of which something may be owed now: the last that counts, or one that settled it for all."""
+        if self.check.nudge_ms is None or not self._episodes:
+            return None
+        episodes, which = self.episodes, self.check.which
+        if isinstance(which, int):
+            episodes = episodes[which - 1 : which]
+        elif which is Which.ANY:
+            episodes = [*episodes, *(e for e in episodes if not e.owes(()))]
+        return episodes[-1] if episodes and episodes[-1].point.sure else None
+
+    def _answering(self, episode: _Episode, unsettled: Sequence[Said]) -> list[Said]:
+        own = (said for said in unsettled if is_by(said, self.check.speaker))
+        return [piece for said in own if (piece := episode.range.part(said))]
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         if not self._episodes:

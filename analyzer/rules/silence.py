@@ -19,7 +19,7 @@ from pydantic import Field
 
 from analyzer.rules.call import Call, may_be_by
 from analyzer.rules.checks import Check, Watch
-from analyzer.rules.findings import Finding, Judgement, Owed, Wording
+from analyzer.rules.findings import Finding, Judgement, Occasion, Owed, Running, Wording
 from analyzer.rules.hold import LONGEST_REST
 from analyzer.rules.phrases import PhraseSet
 from analyzer.rules.said import Said
@@ -65,6 +65,10 @@ class Silence(Check):
     nudge_ms: int | None = None
     nudge: str = ""
     min_confidence: float = 0.5
+
+    @property
+    def reminds(self) -> bool:
+        return self.nudge_ms is not None
 
     def watch(self, call: Call) -> Watch:
         return _SilenceWatch(self, call)
@@ -145,10 +149,20 @@ class _SilenceWatch(Watch):
         return [self._finding(gap) for gap, truth in owed.items() if truth is Truth.VIOLATED]
 
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
-        check, start = self.check, self._last_voice_ms(unsettled)
-        if check.nudge_ms is None or self._owes(Span(start, start), unsettled) is not Truth.VIOLATED:
+        check = self.check
+        if check.nudge_ms is None or (start := self._owed_since_ms(unsettled)) is None:
             return ()
-        return [Owed(check.wording.rule, f"silence-{start}", check.nudge, start + check.nudge_ms)]
+        suggestion = check.wording.suggestion
+        return [Owed(check.wording.rule, "silence", check.nudge, start + check.nudge_ms, Occasion.QUIET, suggestion)]
+
+    def running(self, unsettled: Sequence[Said], ms: int) -> Running | None:
+        start = self._owed_since_ms(unsettled)
+        return None if start is None else Running(Occasion.QUIET, start, (self.check.longer_than_ms,))
+
+    def _owed_since_ms(self, unsettled: Sequence[Said]) -> int | None:
+        """Start of the silence that goes on, if the agent owes its end."""
+        start = self._last_voice_ms(unsettled)
+        return start if self._owes(Span(start, start), unsettled) is Truth.VIOLATED else None
 
     def _last_voice_ms(self, unsettled: Sequence[Said]) -> int:
         voiced = (span.end_ms for spans in self.call.activity.values() for span in spans[-1:])

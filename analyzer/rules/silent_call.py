@@ -16,7 +16,7 @@ from pydantic import Field
 
 from analyzer.rules.call import Call, is_mostly_faint
 from analyzer.rules.checks import Check, Watch
-from analyzer.rules.findings import Element, Finding, Judgement, Owed, Wording
+from analyzer.rules.findings import Element, Finding, Item, ItemState, Judgement, Occasion, Owed, Wording
 from analyzer.rules.phrases import Hit, PhraseSet
 from analyzer.rules.said import Said
 from analyzer.rules.spec import Builder, RuleSpec, Texts
@@ -25,6 +25,7 @@ from analyzer.types import Role, Span
 
 GREET, REPEAT, SCRIPT, WAIT = "greet", "repeat", "script", "wait"
 _TITLES = {GREET: "问候", REPEAT: "再次询问", SCRIPT: "无声话术", WAIT: "停顿"}
+_NUDGES = {REPEAT: "客户没有声音，请再问候一次", SCRIPT: "客户仍没有声音，请说无声话术后挂机"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class SilentCall(Check):
     final_wait_ms   shortest wait after the script; None: not checked
     prompt_count    how often the customer is spoken to before the script (the greeting included)
     noticed_ms      silence at the end of the call from which nobody can have overlooked that no answer comes
+    nudge_ms        silence after which the agent is reminded of the next step
     """
 
     prompts: PhraseSet
@@ -47,6 +49,11 @@ class SilentCall(Check):
     noticed_ms: int
     min_confidence: float = 0.5
     suggestions: Mapping[str, str] | None = None
+    nudge_ms: int = 0
+
+    @property
+    def reminds(self) -> bool:
+        return True
 
     def watch(self, call: Call) -> Watch:
         return _SilentCallWatch(self, call)
@@ -69,15 +76,35 @@ class _SilentCallWatch(Watch):
 
     def owed(self, unsettled: Sequence[Said]) -> Sequence[Owed]:
         """The next step, once the wait is over and nobody has answered."""
-        if self.is_answered or not self.own or any(said.role is not Role.SYSTEM for said in unsettled):
+        if not self._is_silent() or any(said.role is not Role.SYSTEM for said in unsettled) or self._script():
             return ()
-        rule, at_ms = self.check.wording.rule, self.own[-1].span.end_ms + self.check.wait_ms
-        if self._script():
+        step = REPEAT if len(self._prompts(None)) < self.check.prompt_count else SCRIPT
+        suggestion = (self.check.suggestions or {}).get(step)
+        at_ms = self.own[-1].span.end_ms + self.check.nudge_ms
+        return (Owed(self.check.wording.rule, step, _NUDGES[step], at_ms, Occasion.QUIET, suggestion),)
+
+    def checklist(self, unsettled: Sequence[Said], ms: int) -> Sequence[Item]:
+        """The steps, once it has been quiet for long enough that they are owed."""
+        if not self._is_silent():
             return ()
-        asked = len(self._prompts(None))
-        if asked < self.check.prompt_count:
-            return (Owed(rule, REPEAT, "客户没有声音，请再问候一次", at_ms),)
-        return (Owed(rule, SCRIPT, "客户仍没有声音，请说无声话术后挂机", at_ms),)
+        waits = [before.span.gap_to(after.span) for before, after in pairwise(self.own)]
+        is_due = ms - self.own[-1].span.end_ms >= self.check.nudge_ms
+        if not is_due and max(waits, default=0) < self.check.nudge_ms:
+            return ()
+        script = self._script()
+        is_repeated = len(self._prompts(script or None)) >= self.check.prompt_count
+        open_state = ItemState.PENDING
+        if self.call.end_ms:
+            open_state = ItemState.MISSED if self._failing() is Truth.VIOLATED else ItemState.CLEARED
+        said = {REPEAT: is_repeated, SCRIPT: bool(script)}
+        return [
+            Item(self.check.wording.rule, step, _TITLES[step], ItemState.DONE if is_said else open_state)
+            for step, is_said in said.items()
+        ]
+
+    def _is_silent(self) -> bool:
+        """The agent has spoken, and nothing was heard of the customer, not even a voice."""
+        return bool(self.own) and not self.is_answered and not self.call.activity.get(Role.CUSTOMER)
 
     def judge(self, others: Mapping[str, Judgement]) -> Judgement:
         if self.is_answered or not self.own or not self._was_noticed():
@@ -178,6 +205,7 @@ class SilentCallSpec(RuleSpec):
     final_wait_ms: int | None = Field(default=None, ge=0)
     prompt_count: int = Field(default=2, ge=1)
     noticed_ms: int = Field(default=8_000, ge=1)
+    nudge_ms: int | None = Field(default=None, ge=1)
     suggestions: dict[Literal["greet", "repeat", "script", "wait"], str] = {}
 
     def build_check(self, builder: Builder) -> SilentCall:
@@ -192,4 +220,5 @@ class SilentCallSpec(RuleSpec):
             noticed_ms=self.noticed_ms,
             min_confidence=self.min_confidence,
             suggestions={str(step): text for step, text in self.suggestions.items()},
+            nudge_ms=max(self.wait_ms, self.nudge_ms or 0),
         )

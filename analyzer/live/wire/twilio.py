@@ -164,7 +164,7 @@ class _Grid:
 
     def __init__(self, role: Role) -> None:
         self._role = role
-        self._end: int | None = None  # of the furthest packet, in samples
+        self._end: int | None = None  # of the last packet, in samples
 
     def place(self, samples: Samples, timestamp_ms: int) -> Chunk:
         position, width = timestamp_ms * RATE // 1000, len(samples)
@@ -173,5 +173,5 @@ class _Grid:
         elif timestamp_ms <= LEAD_IN_MS:
             samples = np.concatenate([np.zeros((position, 1), dtype=np.int16), samples])
             position = 0
-        self._end = max(self._end or 0, position + len(samples))
+        self._end = position + len(samples)
         return Chunk((self._role,), samples, position)
