@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +56,7 @@ class Session:
         self._connections = 1
         self._left_at: float | None = None
         self._began = clock()
-        self._told_gaps = 0
+        self._lost: Counter[str] = Counter()
 
     # ---- audio
 
@@ -95,27 +96,52 @@ class Session:
             if self._left_at is not None:
                 self._left_at = None
                 self._intake.resume(self._now_ms())
-                self._call.add_event(CallEvent, state="resumed", **self._intake.losses)
+                self._call.add_event(CallEvent, state="resumed", **self._losses())
 
     @property
     def has_sender(self) -> bool:
         return self._connections > 0
 
-    def end(self, metadata: Mapping[str, Any] | None = None, *, interrupted: bool = False) -> None:
-        """No more audio; the report follows when all is recognised."""
+    def lose(self, what: str, count: int = 1) -> None:
+        """A sender lost audio itself (its device overflowed): counted among the call's losses."""
+        with self._lock:
+            self._lost[what] += count
+
+    def side_gone(self, roles: Sequence[Role]) -> None:
+        """The sender cannot hear these roles, and says so; the call goes on."""
+        self._call.add_event(CallEvent, state="disconnected", channels=[role.value for role in roles])
+
+    def side_back(self, roles: Sequence[Role]) -> None:
+        with self._lock:
+            losses = self._losses()
+        self._call.add_event(CallEvent, state="resumed", channels=[role.value for role in roles], **losses)
+
+    def _losses(self) -> dict[str, Any]:
+        losses = self._intake.losses
+        return {**losses, "lost": {**losses.get("lost", {}), **self._lost}}
+
+    def end(
+        self,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        interrupted: bool = False,
+        truncated: bool = False,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """No more audio; the report follows when all is recognised.
+
+        truncated, warnings  what the sender knows to be missing or damaged
+        """
         with self._lock:
             if self.is_ending:
                 return
             self.is_ending = True
             if block := self._intake.finish():
                 self._call.hear(block)
-            losses = self._intake.losses
-            self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **losses)
+            self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **self._losses())
             known, _ = read_metadata(metadata or {})
-            warnings = self._intake.warnings
-            if interrupted:
-                warnings = (*warnings, "通话中断，中断之后的内容未收到")
-            self._call.end(metadata=known, truncated=interrupted or bool(warnings), warnings=warnings)
+            missing = (*self._intake.warnings, *(("通话中断，中断之后的内容未收到",) if interrupted else ()))
+            self._call.end(metadata=known, truncated=truncated or bool(missing), warnings=(*warnings, *missing))
 
     # ---- people
 
