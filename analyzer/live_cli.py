@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analyzer import __version__
-from analyzer.errors import AnalyzerError, ConfigError
+from analyzer.errors import AnalyzerError, ConfigError, InputError
 from analyzer.language import either
 from analyzer.model_options import (
     RUNNING_PANEL,
@@ -173,7 +173,6 @@ def devices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from analyzer.errors import InputError
     from analyzer.live.capture import NO_DEVICE, list_devices, open_sound, rates_of
 
     sound = open_sound()
@@ -236,7 +235,6 @@ def live(
 
 def _attributes(metadata: Sequence[str] | None, agent_id: str | None) -> dict[str, Any]:
     """--metadata and --agent-id, typed. raises ConfigError"""
-    from analyzer.errors import InputError
     from analyzer.metadata import read_metadata
 
     fields = {}
@@ -352,6 +350,8 @@ def _only_recording(file: str, channels: str | None) -> Recording:
     """raises InputError, ConfigError"""
     from analyzer.audio import find_recordings, parse_layout
 
+    if not os.path.lexists(file):
+        raise InputError(f"{file}: no such file; check the path")
     found = find_recordings([file], parse_layout(channels))
     if found.faults:
         raise found.faults[0]
@@ -424,7 +424,7 @@ def _follow(
 
 
 def _open_session(hub: Hub, caller: _Caller) -> Session:
-    from analyzer.live.hub import Refusal
+    from analyzer.live.refusal import Refusal
 
     try:
         return hub.open(
