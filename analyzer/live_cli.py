@@ -400,6 +400,7 @@ def _follow(
     from analyzer.catalog import load_pack
     from analyzer.live.hub import Hub
     from analyzer.live.scheduler import Scheduler
+    from analyzer.live.warming import warm_up
     from analyzer.runs import RunFolder
 
     name = model_for(model, caller.recordings)
@@ -408,6 +409,7 @@ def _follow(
     recogniser = load_recogniser(name, device, workers, offline=offline)
     settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
     with RunFolder(run, settings, inputs=[caller.call_id], fresh=caller.fresh) as folder:
+        warm_up(recogniser, rules)
         caller.open()
         scheduler = Scheduler(recogniser, workers=workers)
         hub = Hub(rules, scheduler, folder, most_calls=1, clock=caller.clock)
