@@ -202,7 +202,7 @@ def devices() -> None:
         "Follow one call while it is spoken: hints, checklist, speech rate; at the end its report. Microphone and "
         "loopback of this machine, or a recording played at real speed. x puts a hint away, q or Ctrl-C ends the call.",
         "实时辅导一通电话：提示、应做清单、语速，结束后给出报告。声音来自本机麦克风与回采设备，或按原速播放的录音。"
-        "按 x 收起提示，按 q 或 Ctrl-C 结束通话。",
+        "按x收起提示，按q结束通话。",
     )
 )
 def live(
