@@ -89,8 +89,15 @@ class FakeSound:
             raise PortAudioError("Invalid sample rate")
 
     def InputStream(  # noqa: N802 - its name in sounddevice
-        self, *, device: int, channels: int, dtype: str, samplerate: int, blocksize: int, latency: float,
-        callback: Callable[..., None]
+        self,
+        *,
+        device: int,
+        channels: int,
+        dtype: str,
+        samplerate: int,
+        blocksize: int,
+        latency: float,
+        callback: Callable[..., None],
     ) -> Stream:
         assert blocksize * 50 == samplerate
         return Stream(self, self._listed[device], channels, samplerate, callback)

@@ -199,6 +199,5 @@ def _offsets(report: dict[str, Any], expected: dict[str, Any]) -> list[int]:
         for turn in report["turns"]
         if (turn["role"], turn["text"]) in where
     ]
-    print(found)
     assert len(found) >= len(where) // 2
     return found

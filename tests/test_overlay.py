@@ -101,8 +101,8 @@ def test_the_picture_fills_the_screen_and_no_line_is_longer(state: State, width:
 def test_what_matters_most_is_there_however_much_there_is(width: int, height: int) -> None:
     text = "\n".join(drawn(busy(), width, height))
     for said in ("请说：非常抱歉", "[待确认]", "班长 李班长", "233 字/分钟 偏快", "听不到客户声道", "落后 3 秒",
-                 "缺失 7.4 秒", "声卡溢出 3 次", "demo (synthetic voices only)", "○", "暂计 86.5 分", "保持 00:07 / 02:00",
-                 "已超时", "那你那你", "x 收起提示"):  # fmt: skip
+                 "缺失 7.4 秒", "声卡溢出 3 次", "demo (synthetic voices only)", "○", "暂计 86.5 分",
+                 "保持 00:07 / 02:00", "已超时", "那你那你", "x 收起提示"):  # fmt: skip
         assert said in text, said
 
 

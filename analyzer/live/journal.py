@@ -45,7 +45,7 @@ class EventLog:
         self.is_closed = False
         self._write({"journal": JOURNAL_SCHEMA, "call_id": call_id, **head})
 
-    def add(self, kind: type[BaseModel], at_ms: int, **fields: Any) -> None:
+    def add(self, kind: type[BaseModel], at_ms: int, /, **fields: Any) -> None:
         """One more event."""
         with self._lock:
             self.seq += 1
