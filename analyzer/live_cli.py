@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analyzer import __version__
-from analyzer.errors import AnalyzerError, ConfigError, ModelError
+from analyzer.errors import AnalyzerError, ConfigError, InputError, ModelError
 from analyzer.language import either
 from analyzer.model_options import (
     RUNNING_PANEL,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from analyzer import cli, model_options, models, pipeline
+from analyzer import cli, live_cli, model_options, models, pipeline
 from analyzer.runs import RunFolder
 from tests import random_whisper
 from tests.fake_speech import FakeCallDetector, FakeRecogniser, write_call
@@ -33,6 +33,8 @@ COMMANDS = (
     ["model", "pull"],
     ["model", "info"],
     ["model", "calibrate"],
+    ["live"],
+    ["devices"],
     ["serve"],
 )
 
@@ -133,7 +135,8 @@ def test_every_command_and_option_is_in_the_documentation() -> None:
     documented = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     for command in COMMANDS[1:]:
         assert f"analyzer {' '.join(command)}" in documented
-    for option in re.findall(r'"(--[a-z-]+)"', Path(cli.__file__).read_text(encoding="utf-8")):
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (cli, live_cli, model_options))
+    for option in re.findall(r'"(--[a-z-]+)"', sources):
         assert re.search(rf"[` ]{option}[` ]", documented), option
 
 

@@ -46,10 +46,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
-from analyzer.audio import SAMPLE_RATE
+from analyzer.audio import FULL_SCALE, SAMPLE_RATE, Resampler
 from analyzer.errors import ConfigError, InputError
 from analyzer.live.hub import Session
 from analyzer.live.intake import Chunk
@@ -62,6 +61,7 @@ Samples = NDArray[np.int16]
 
 BLOCKS_PER_S = 50
 QUEUED = 2 * BLOCKS_PER_S  # blocks: what a busy machine may leave lying
+BUFFER_S = 0.5  # what the card keeps while this process gets no turn; blocks still come every 20 ms
 GONE_AFTER_S = 1.0  # without a block
 LOOK_EVERY_S = 1.0
 PATIENCE_S = 0.1
@@ -254,10 +254,9 @@ class _Line:
         self._told_overflows = self._told_dropped = 0
         self._last_s = 0.0
         self._placement = Placement()
-        self._resampler: soxr.ResampleStream | None = None
+        self._resampler: Resampler | None = None
         self._rate = SAMPLE_RATE
         self._n_samples = 0  # since the stream began, at its rate
-        self._latency_s = 0.0
 
     # ---- the stream
 
@@ -282,6 +281,7 @@ class _Line:
             dtype="int16",
             samplerate=self._rate,
             blocksize=self._rate // BLOCKS_PER_S,
+            latency=BUFFER_S,
             callback=copy,
         )
         try:
@@ -289,13 +289,9 @@ class _Line:
         except sound.PortAudioError:
             stream.close()
             raise
-        resamples = self._rate != SAMPLE_RATE
-        self._resampler = (
-            soxr.ResampleStream(self._rate, SAMPLE_RATE, len(self.source.roles), dtype="int16") if resamples else None
-        )
+        self._resampler = Resampler(self._rate, len(self.source.roles)) if self._rate != SAMPLE_RATE else None
         self._placement.restart()
         self._n_samples = 0
-        self._latency_s = float(stream.latency)
         self._blocks = blocks
         self._last_s = self._capture.clock()
         self._stream = stream
@@ -340,8 +336,8 @@ class _Line:
         before, self._n_samples = self._n_samples, self._n_samples + len(block)
         came = self._n_samples * SAMPLE_RATE // self._rate - before * SAMPLE_RATE // self._rate
         if self._resampler is not None:
-            samples = np.asarray(self._resampler.resample_chunk(samples), np.int16)
-        arrived = round((arrived_s - self._latency_s - self._capture.began_s) * SAMPLE_RATE)
+            samples = self._resampler.feed(np.divide(samples, FULL_SCALE, dtype=np.float32))
+        arrived = round((arrived_s - self._capture.began_s) * SAMPLE_RATE)
         position, samples = self._placement.put(samples, came, arrived)
         if len(samples):
             session.feed(Chunk(self.source.roles, samples, position))
@@ -373,7 +369,8 @@ def _by_role(block: Samples, n_roles: int) -> Samples:
     """One column per role: the channels as they are, or mixed where one person is on both."""
     if block.shape[1] == n_roles:
         return block
-    return np.rint(block.mean(axis=1, keepdims=True)).astype(np.int16)
+    mixed: Samples = np.rint(block.mean(axis=1, keepdims=True)).astype(np.int16)
+    return mixed
 
 
 # ---- all devices of a call

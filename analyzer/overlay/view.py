@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.layout import Layout
 from rich.panel import Panel
@@ -23,7 +24,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from analyzer.labels import DIRECTIONS, ROLES, clock
+from analyzer.labels import DIRECTIONS, ROLES
 from analyzer.live.messages import FindingEvent, InterimEvent, OwedEvent, Pace, Timer, UtteranceEvent
 from analyzer.overlay.state import Hint, State
 from analyzer.render import inert, marked_text
@@ -31,6 +32,7 @@ from analyzer.render import inert, marked_text
 WIDE = 120
 COACHING_WIDTH = 78  # of the left half when wide
 HINT_ROWS = 7
+SUGGESTION_ROWS = 2
 COACHING_ROWS = 9
 LOW = 20  # rows below which the sentences give way
 
@@ -96,7 +98,10 @@ def _split(left: Text, right: Text) -> Table:
 
 
 def _head(state: State, at_ms: int) -> RenderableType:
-    left = Text.assemble(("通话辅导", "bold"), f"  {DIRECTIONS[state.direction]}  ", inert(state.call_id))
+    left = Text.assemble(("通话辅导", "bold"), f"  {DIRECTIONS[state.direction]}")
+    if state.notice:
+        left.append(f"  模型 {inert(state.notice)}", style="yellow")
+    left.append(f"  {inert(state.call_id)}", style="dim")
     score = state.gauge.score if state.gauge else None
     right = Text(f"暂计 {score:g} 分  " if score is not None else "")
     right.append(_minutes(at_ms), style="bold")
@@ -107,8 +112,6 @@ def _status(state: State) -> RenderableType:
     parts = list(_troubles(state))
     if phase := _PHASES.get(state.phase):
         parts.append(Text(phase, style="bold"))
-    if state.notice:
-        parts.append(Text(f"模型 {inert(state.notice)}", style="yellow"))
     left = Text("  ").join(parts) if parts else Text("正常", style="dim")
     return _split(left, Text("x 收起提示  q 结束", style="dim"))
 
@@ -134,7 +137,7 @@ def _hints(state: State, at_ms: int) -> RenderableType:
     whisper = state.visible_whisper(at_ms)
     content: list[RenderableType] = []
     if whisper:
-        content.append(Text(f"班长 {inert(whisper.sender)}：{inert(whisper.text)}", style="bold magenta"))
+        content.append(_one_line(Text(f"班长 {inert(whisper.sender)}：{inert(whisper.text)}", style="bold magenta")))
     content += _main_hint(hints[0]) if hints else []
     content += [_brief_hint(hint) for hint in hints[1:3]]
     border = _PRIORITY_STYLES[hints[0].nudge.priority] if hints and hints[0].withdrawn_ms is None else "dim"
@@ -156,13 +159,20 @@ def _main_hint(hint: Hint) -> list[RenderableType]:
     if not nudge.suggestion:
         reason.stylize(_PRIORITY_STYLES[nudge.priority])
         return [reason]
-    return [Text(f"请说：{inert(nudge.suggestion)}", style="bold green"), reason]
+    return [
+        _Folded(Text(f"请说：{inert(nudge.suggestion)}", style="bold green"), 6, SUGGESTION_ROWS),
+        _one_line(reason),
+    ]
 
 
 def _brief_hint(hint: Hint) -> Text:
     line = Text.assemble("· ", _badge(hint), inert(hint.nudge.suggestion or hint.nudge.message))
     if hint.withdrawn_ms is not None:
         line.stylize("dim strike", 2 + len(_badge(hint)))
+    return _one_line(line)
+
+
+def _one_line(line: Text) -> Text:
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 
@@ -289,19 +299,20 @@ def _hits(findings: Iterable[FindingEvent]) -> dict[int, list[tuple[int, int]]]:
     return hits
 
 
-def _sentence(sentence: UtteranceEvent, hits: Sequence[tuple[int, int]]) -> Text:
-    return _speaker(sentence.role, sentence.start_ms) + marked_text(inert(sentence.text), hits, marked=True)
+def _sentence(sentence: UtteranceEvent, hits: Sequence[tuple[int, int]]) -> RenderableType:
+    speaker = _speaker(sentence.role, sentence.start_ms)
+    return _Folded(speaker + marked_text(inert(sentence.text), hits, marked=True), speaker.cell_len)
 
 
-def _running_sentence(one: InterimEvent) -> Text:
+def _running_sentence(one: InterimEvent) -> RenderableType:
     """What two passes agree on is firm, the rest may change."""
-    text = inert(one.text)
-    line = _speaker(one.role, one.start_ms).append(text[: one.agreed])
-    return line.append(f"{text[one.agreed :]}…", style="dim italic")
+    text, speaker = inert(one.text), _speaker(one.role, one.start_ms)
+    line = Text.assemble(speaker, text[: one.agreed], (f"{text[one.agreed :]}…", "dim italic"))
+    return _Folded(line, speaker.cell_len)
 
 
 def _speaker(role: str, start_ms: int) -> Text:
-    line = Text(f"{(clock(start_ms) or '')[:-2]} ", style="", overflow="fold")
+    line = Text(f"{_minutes(start_ms)} ")
     return line.append(f"{ROLES[role]} ", style=_ROLE_STYLES.get(role, ""))
 
 
@@ -310,6 +321,34 @@ def _minutes(ms: int) -> str:
 
 
 # ---- what does not fit
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """Text in lines that break anywhere: Chinese has no blanks to break at. From the second line on indented; ``…``
+    where it needs more lines than ``most``."""
+
+    text: Text
+    indent: int = 0
+    most: int | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        breaks, used = [], 0
+        for place, character in enumerate(self.text.plain):
+            used += (width := cell_len(character))
+            if used > options.max_width:
+                breaks.append(place)
+                used = self.indent + width
+        lines = list(self.text.divide(breaks))
+        if self.most and len(lines) > self.most:
+            lines = lines[: self.most]
+            lines[-1].right_crop(1)
+            lines[-1].append("…")
+        for line in lines[1:]:
+            line.pad_left(self.indent)
+        for line in lines:
+            line.no_wrap, line.overflow = True, "crop"
+            yield line
 
 
 @dataclass(frozen=True, slots=True)
