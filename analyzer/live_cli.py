@@ -337,7 +337,6 @@ def devices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from analyzer.errors import InputError
     from analyzer.live.capture import NO_DEVICE, list_devices, open_sound, rates_of
 
     sound = open_sound()
@@ -400,7 +399,6 @@ def live(
 
 def _attributes(metadata: Sequence[str] | None, agent_id: str | None) -> dict[str, Any]:
     """--metadata and --agent-id, typed. raises ConfigError"""
-    from analyzer.errors import InputError
     from analyzer.metadata import read_metadata
 
     fields = {}
