@@ -14,7 +14,7 @@ import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -23,25 +23,33 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from analyzer import __version__
-from analyzer.errors import AnalyzerError, ConfigError, InputError, ModelError, worst_exit_code
+from analyzer.errors import AnalyzerError, ConfigError, InputError, worst_exit_code
 from analyzer.language import either
+from analyzer.live_cli import live_app
+from analyzer.model_options import (
+    RUNNING_PANEL,
+    Device,
+    DeviceOption,
+    Model,
+    Offline,
+    download_progress,
+    load_recogniser,
+    model_for,
+    resolve_model,
+)
 from analyzer.rules_cli import Layout, rules_app
-from analyzer.terminal import RULES_PANEL, PackOption, ProfileOption, complain, help_text, note
+from analyzer.terminal import RULES_PANEL, CallDirection, PackOption, ProfileOption, complain, help_text, note
 from analyzer.types import Direction
 
 if TYPE_CHECKING:
-    from analyzer.asr import Recogniser, WhisperRecogniser
+    from analyzer.asr import Recogniser
     from analyzer.audio import Recording
-    from analyzer.models import ModelFolder, Progress
-    from analyzer.render import Titles
     from analyzer.rules import Pack
     from analyzer.runs import Failure, RunFolder
     from analyzer.types import Transcript
 
 STOPPED = 130  # what shells give for Ctrl-C
 BELOW_MARK = 1
-DEMO = "demo"
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"  # of a checkout; an installed wheel has none
 
 
 def main() -> NoReturn:
@@ -77,6 +85,7 @@ model_app = typer.Typer(
 )
 app.add_typer(model_app, name="model")
 app.add_typer(rules_app, name="rules")
+app.add_typer(live_app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -109,18 +118,6 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
-class Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class CallDirection(StrEnum):
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
-
-
-_RUNNING = either("Running", "运行")
 _LAYOUT = either("Recordings", "录音")
 
 Recordings = Annotated[
@@ -191,35 +188,15 @@ DirectionOption = Annotated[
         help=help_text("Of calls whose manifest does not say.", "清单未注明时的呼叫方向。"),
     ),
 ]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|FOLDER",
-        show_default=False,
-        rich_help_panel=_RUNNING,
-        help=help_text(
-            "Speech model, see `analyzer model list`. Only samples/ needs none.",
-            "语音识别模型（用 analyzer model list 查看）；samples/ 之外必须指定。",
-        ),
-    ),
-]
-DeviceOption = Annotated[
-    Device, typer.Option("--device", rich_help_panel=_RUNNING, help=help_text("Where to recognise.", "识别所用设备。"))
-]
 Jobs = Annotated[
     int | None,
     typer.Option(
         "--jobs",
         min=1,
         show_default=either("cores", "处理器核数"),
-        rich_help_panel=_RUNNING,
+        rich_help_panel=RUNNING_PANEL,
         help=help_text("Calls worked on at once. Never changes a result.", "同时处理的通话数；不影响结果。"),
     ),
-]
-Offline = Annotated[
-    bool,
-    typer.Option("--offline", rich_help_panel=_RUNNING, help=help_text("Never use the network.", "绝不访问网络。")),
 ]
 RunOption = Annotated[
     Path | None,
@@ -227,7 +204,7 @@ RunOption = Annotated[
         "--run",
         metavar="FOLDER",
         show_default="runs/…",
-        rich_help_panel=_RUNNING,
+        rich_help_panel=RUNNING_PANEL,
         help=help_text(
             "Where reports, journal and tables go. The same inputs find the same folder again and go on there.",
             "报告、日志、表格的存放处；相同的输入，会找到同一文件夹并继续。",
@@ -237,7 +214,9 @@ RunOption = Annotated[
 Fresh = Annotated[
     bool,
     typer.Option(
-        "--fresh", rich_help_panel=_RUNNING, help=help_text("Score again what is finished.", "已完成的也重新打分。")
+        "--fresh",
+        rich_help_panel=RUNNING_PANEL,
+        help=help_text("Score again what is finished.", "已完成的也重新打分。"),
     ),
 ]
 FormatOption = Annotated[
@@ -341,7 +320,7 @@ def score(
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
-    recogniser = _recogniser(_model_for(model, calls), device, jobs, offline=offline)
+    recogniser = load_recogniser(model_for(model, calls), device, jobs, offline=offline)
     settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
     output = _Output(format_, rules, quiet=quiet, fail_below=fail_below)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
@@ -423,7 +402,9 @@ class _Output:
     """Reports to standard output in the format asked for, and what they add up to."""
 
     def __init__(self, format_: Format, pack: Pack, *, quiet: bool = False, fail_below: float | None = None) -> None:
-        self.titles = _titles(pack)
+        from analyzer.render import element_titles
+
+        self.titles = element_titles(pack)
         self.failed = 0
         self.codes: list[int] = []
         self._format = format_
@@ -477,19 +458,6 @@ def _utf8(report: str) -> bytes:
     return report.rstrip("\n").encode("utf-8", "backslashreplace")
 
 
-def _titles(pack: Pack) -> Titles:
-    """What the pack calls the elements of its rules."""
-    from analyzer.rules.require import Require
-
-    checks = {rule.id: rule.check for rule in pack.rules if isinstance(rule.check, Require)}
-    return {
-        (rule, element.name): element.title
-        for rule, check in checks.items()
-        for plan in check.plans.values()
-        for element in plan.elements
-    }
-
-
 def _directed(recording: Recording, direction: CallDirection | None) -> Recording:
     """The recording with the direction of ``--direction``, unless its manifest gives one."""
     if direction is None or recording.direction is not Direction.UNKNOWN:
@@ -501,56 +469,6 @@ def _missing(recording: Recording) -> list[InputError]:
     """A fault per file that is not there: a slip of the pen should not wait for a model to load."""
     paths = [track.path for track in recording.tracks]
     return [InputError(f"{path}: no such file; check the path") for path in paths if not os.path.lexists(path)]
-
-
-def _model_for(asked: str | None, calls: Sequence[Recording]) -> str:
-    """The model to use: the demo model only where it understands something, unless it is asked for by name."""
-    if asked is not None:
-        return asked
-    if all(track.path.resolve().is_relative_to(SAMPLES) for call in calls for track in call.tracks):
-        return DEMO
-    raise ModelError(
-        "no --model given, and the bundled demo model understands only the synthetic voices of samples/; choose one "
-        "(`analyzer model list`), e.g. --model large-v3-turbo or --model small, or --model demo to try it all the same"
-    )
-
-
-def _recogniser(name: str, device: Device, jobs: int | None, *, offline: bool) -> WhisperRecogniser:
-    """jobs: batches decoded at once; None leaves it to the engine, which knows the device"""
-    from analyzer.asr import WhisperRecogniser
-
-    return WhisperRecogniser(_resolve(name, offline=offline), device=device, workers=jobs)
-
-
-def _resolve(name: str, *, offline: bool) -> ModelFolder:
-    from analyzer.models import resolve
-
-    with _download_progress() as progress:
-        return resolve(name, offline=offline, progress=progress)
-
-
-@contextmanager
-def _download_progress() -> Iterator[Progress]:
-    """A bar per file on standard error, shown when the first byte comes."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
-
-    columns = *Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn()
-    bars = Progress(*columns, console=Console(stderr=True))
-    tasks: dict[str, Any] = {}
-
-    def show(file: str, done: int, total: int) -> None:
-        if not tasks:
-            bars.start()
-        if file not in tasks:
-            tasks[file] = bars.add_task(file, total=total)
-        bars.update(tasks[file], completed=done)
-
-    try:
-        yield show
-    finally:
-        if tasks:
-            bars.stop()
 
 
 def _naming(failure: Failure) -> str:
@@ -668,7 +586,7 @@ def model_list() -> None:
 def model_pull(name: ModelName) -> None:
     from analyzer.models import pull
 
-    with _download_progress() as progress:
+    with download_progress() as progress:
         folder = pull(name, progress=progress)
     typer.echo(f"{folder.path}")
 
@@ -679,7 +597,7 @@ def model_pull(name: ModelName) -> None:
 def model_info(name: ModelName, offline: Offline = False) -> None:
     from analyzer.asr.calibration import read_calibration
 
-    folder = _resolve(name, offline=offline)
+    folder = resolve_model(name, offline=offline)
     calibration = read_calibration(folder)
     tail = f"exact + {calibration.tail_ms} ms" if calibration.fit else "30 s (analyzer model calibrate)"
     facts = {"name": folder.name, "path": folder.path, "digest": folder.digest, "prompt": folder.prompt or "-"}
@@ -750,7 +668,7 @@ def model_calibrate(
         complain(fault)
     if not found.recordings:
         raise ConfigError("no recordings to calibrate on; name about ten minutes of typical calls")
-    folder = _resolve(name, offline=offline)
+    folder = resolve_model(name, offline=offline)
     recogniser = WhisperRecogniser(folder, device=device, window="safe")
     samples: list[Sample] = []
     if transcripts is None:

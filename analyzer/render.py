@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from analyzer.labels import DIRECTIONS, ROLES, SEVERITIES, VERDICTS, clock
+from analyzer.rules import Pack
+from analyzer.rules.require import Require
 
 Report = Mapping[str, Any]
 
@@ -32,23 +34,34 @@ Titles = Mapping[tuple[str, str], str]
 """What the pack calls the elements of its rules: (rule id, element) -> title."""
 
 
+def element_titles(pack: Pack) -> Titles:
+    """What the pack calls the elements of its rules."""
+    checks = {rule.id: rule.check for rule in pack.rules if isinstance(rule.check, Require)}
+    return {
+        (rule, element.name): element.title
+        for rule, check in checks.items()
+        for plan in check.plans.values()
+        for element in plan.elements
+    }
+
+
 def print_scorecard(report: Report, titles: Titles, console: Console) -> None:
     """Print one call. ``report`` is an ``analyzer.report/1`` object; without a title an element shows its id."""
     marked = console.no_color or not console.is_terminal
-    console.print(Group(*_parts(_inert(report), titles, marked=marked)), width=min(console.width, WIDTH))
+    console.print(Group(*_parts(inert(report), titles, marked=marked)), width=min(console.width, WIDTH))
 
 
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
 
 
-def _inert(value: Any) -> Any:
+def inert(value: Any) -> Any:
     """The value with control characters replaced one for one: a transcript must not steer the terminal."""
     if isinstance(value, str):
         return value.translate(_CONTROLS)
     if isinstance(value, Mapping):
-        return {key: _inert(item) for key, item in value.items()}
+        return {key: inert(item) for key, item in value.items()}
     if isinstance(value, Sequence):
-        return [_inert(item) for item in value]
+        return [inert(item) for item in value]
     return value
 
 
@@ -292,7 +305,7 @@ def _transcript(report: Report, *, marked: bool) -> Table:
         table.add_row(
             Text(clock(turn["start_ms"]) or "", style="dim"),
             Text(ROLES[role], style=_ROLE_STYLES.get(role, "default")),
-            _marked_text(turn["text"], hits.get(index, ()), marked=marked),
+            marked_text(turn["text"], hits.get(index, ()), marked=marked),
         )
     return table
 
@@ -308,7 +321,7 @@ def _hits(report: Report) -> dict[int, list[tuple[int, int]]]:
     return hits
 
 
-def _marked_text(text: str, hits: Sequence[tuple[int, int]], *, marked: bool) -> Text:
+def marked_text(text: str, hits: Sequence[tuple[int, int]], *, marked: bool) -> Text:
     """The turn with its hits in red, or in 【】. Overlapping hits become one."""
     line = Text()
     done = 0

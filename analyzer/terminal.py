@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -21,6 +22,11 @@ def complain(fault: object) -> None:
 
 def note(text: str) -> None:
     typer.echo(text, err=True)
+
+
+class CallDirection(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
 
 
 RULES_PANEL = either("Rules and results", "规则与结果")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from analyzer import cli, models, pipeline
+from analyzer import cli, live_cli, model_options, models, pipeline
 from analyzer.runs import RunFolder
 from tests import random_whisper
 from tests.fake_speech import FakeCallDetector, FakeRecogniser, write_call
@@ -33,6 +33,9 @@ COMMANDS = (
     ["model", "pull"],
     ["model", "info"],
     ["model", "calibrate"],
+    ["live"],
+    ["devices"],
+    ["serve"],
 )
 
 
@@ -66,7 +69,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRecogniser:
     """``score`` and its recogniser without a model; the path to it, ``--model`` included, stays."""
     recogniser = FakeRecogniser()
-    monkeypatch.setattr(cli, "_recogniser", lambda *_, **__: recogniser)
+    monkeypatch.setattr(cli, "load_recogniser", lambda *_, **__: recogniser)
     monkeypatch.setattr(pipeline, "CallDetector", FakeCallDetector)
     return recogniser
 
@@ -132,7 +135,8 @@ def test_every_command_and_option_is_in_the_documentation() -> None:
     documented = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     for command in COMMANDS[1:]:
         assert f"analyzer {' '.join(command)}" in documented
-    for option in re.findall(r'"(--[a-z-]+)"', Path(cli.__file__).read_text(encoding="utf-8")):
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (cli, live_cli, model_options))
+    for option in re.findall(r'"(--[a-z-]+)"', sources):
         assert re.search(rf"[` ]{option}[` ]", documented), option
 
 
@@ -382,11 +386,11 @@ def test_the_demo_model_is_implied_for_the_samples_only(tmp_path: Path, monkeypa
 
     inside = write_call(tmp_path / "samples" / "a" / "call.wav", 1)
     outside = write_call(tmp_path / "other" / "samples" / "call.wav", 1)
-    monkeypatch.setattr(cli, "SAMPLES", tmp_path / "samples")
-    assert cli._model_for(None, find_recordings([inside]).recordings) == "demo"
-    assert cli._model_for("small", find_recordings([inside]).recordings) == "small"
+    monkeypatch.setattr(model_options, "SAMPLES", tmp_path / "samples")
+    assert model_options.model_for(None, find_recordings([inside]).recordings) == "demo"
+    assert model_options.model_for("small", find_recordings([inside]).recordings) == "small"
     with pytest.raises(cli.ModelError, match="--model demo to try it all the same"):
-        cli._model_for(None, find_recordings([inside, outside]).recordings)
+        model_options.model_for(None, find_recordings([inside, outside]).recordings)
 
 
 # ---- model

@@ -194,7 +194,7 @@ PLACES = st.integers(0, 30)
 @given(st.text(LETTERS, min_size=1, max_size=30), st.lists(st.tuples(PLACES, PLACES), max_size=5))
 def test_marking_hits_adds_brackets_and_changes_no_word(text: str, ends: list[tuple[int, int]]) -> None:
     hits = [(min(pair), min(max(pair), len(text))) for pair in ends if min(pair) < min(max(pair), len(text))]
-    marked = render._marked_text(text, hits, marked=True).plain
+    marked = render.marked_text(text, hits, marked=True).plain
     assert marked.replace("【", "").replace("】", "") == text
     assert marked.count("【") == marked.count("】") <= len(hits)
     assert "【】" not in marked

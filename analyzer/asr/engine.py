@@ -13,8 +13,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -35,6 +38,7 @@ MS_PER_POSITION = 20  # one encoder position
 CHARACTERS_PER_SECOND = 12  # more than anybody says: the budget that stops a runaway
 SPARE_CHARACTERS = 8
 _DECODER_POSITIONS = 448
+STEPS = ("features", "encode", "generate", "align")
 COMMON_TEXT = "您好请问有什么可以帮您的吗我这边给您查询一下稍等不好意思让您久等了感谢您的来电再见"
 
 Samples = NDArray[np.int16]
@@ -120,6 +124,14 @@ class Engine:
         self._task_tokens: list[int] = [*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]
         self._prompt = [*self._prompt_tokens(prompt), *self._task_tokens]
         self.times_characters = _has_alignment_heads(folder)
+        self._spent_s = dict.fromkeys(STEPS, 0.0)
+        self._spending = threading.Lock()
+
+    @property
+    def spent_s(self) -> Mapping[str, float]:
+        """Seconds spent so far on each of ``STEPS``, added up over threads."""
+        with self._spending:
+            return dict(self._spent_s)
 
     @cached_property
     def longest_ms(self) -> int:
@@ -142,24 +154,38 @@ class Engine:
     # -- one batch: equal length, beam and budget -------------------------------------------------------------------
 
     def _decode_batch(self, tasks: Sequence[Task]) -> list[Draft]:
-        encoded = self._encode([self._features(task) for task in tasks])
+        with self._counted("features"):
+            features = [self._features(task) for task in tasks]
+        with self._counted("encode"):
+            encoded = self._encode(features)
         budget = self._budget(tasks[0].budget_s)
-        results = self._model.generate(
-            _storage(encoded),
-            [self._prompt] * len(tasks),
-            beam_size=tasks[0].beam_size,
-            # the engine allows min(max_length / 2, max_length - prompt) new tokens
-            max_length=max(2 * budget, len(self._prompt) + budget),
-            return_scores=True,
-            return_no_speech_prob=True,
-            suppress_tokens=self._suppressed,
-        )
+        with self._counted("generate"):
+            results = self._model.generate(
+                _storage(encoded),
+                [self._prompt] * len(tasks),
+                beam_size=tasks[0].beam_size,
+                # the engine allows min(max_length / 2, max_length - prompt) new tokens
+                max_length=max(2 * budget, len(self._prompt) + budget),
+                return_scores=True,
+                return_no_speech_prob=True,
+                suppress_tokens=self._suppressed,
+            )
         said = [[token for token in result.sequences_ids[0] if token < self._tokenizer.eot] for result in results]
-        timed = self._align(encoded, said, [task.audio_frames for task in tasks])
+        with self._counted("align"):
+            timed = self._align(encoded, said, [task.audio_frames for task in tasks])
         return [
             self._draft(tokens, result, alignment, budget)
             for tokens, result, alignment in zip(said, results, timed, strict=True)
         ]
+
+    @contextmanager
+    def _counted(self, step: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._spending:
+                self._spent_s[step] += time.perf_counter() - began
 
     def _features(self, task: Task) -> Array:
         """Log-mel as Whisper was trained on, zeros after the audio. Shape (n_mels, frames)."""

@@ -111,6 +111,11 @@ class WhisperRecogniser:
             "prompt": self._prompt,
         }
 
+    @property
+    def spent_s(self) -> Mapping[str, float]:
+        """Seconds spent so far, per step of the engine."""
+        return self._engine.spent_s
+
     def packer(self) -> Packer:
         if self._tail_ms is not None or not self._engine.times_characters:  # text without times cannot be cut
             return OneByOne()

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,14 +76,19 @@ class LiveCall:
         """The next samples (int16, 16 kHz) of some or all roles."""
         with self._lock:
             self._queued_ms += max((len(samples) for samples in block.values()), default=0) // 16
-        self._ears.submit(self._guarded, self._listen, block)
+        self._ears.submit(self._metered, "ear", time.monotonic(), self._listen, block)
+
+    @property
+    def queued_ms(self) -> int:
+        """Audio that waits for the ear: who sends faster than it hears should pause."""
+        return self._queued_ms
 
     def tick(self, at_ms: int) -> None:
         """The clock of the call."""
-        self._on_judge(self._judge.tick, at_ms)
+        self._on_judge(lambda: self._judge.tick(at_ms))
 
     def dismiss(self, nudge: str) -> None:
-        self._on_judge(self._judge.dismiss, nudge)
+        self._on_judge(lambda: self._judge.dismiss(nudge))
 
     def end(
         self, *, metadata: Mapping[str, Any] | None = None, truncated: bool = False, warnings: Sequence[str] = ()
@@ -141,7 +147,8 @@ class LiveCall:
     # ---- recogniser threads (``scheduler.Listener``)
 
     def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
-        self._on_judge(self._judge.recognised, window, utterances, error)
+        self._on_judge(lambda: self._judge.recognised(window, utterances, error))
+        self._on_judge(self._note_lateness, window)
         self._on_judge(self._finish_when_done)
 
     def glimpsed(self, kind: Kind, segment: Segment, utterance: Utterance | None) -> None:
@@ -156,13 +163,28 @@ class LiveCall:
         self._is_over = True
         self._scheduler.leave(self.facts.call_id)
         self._on_end(self._judge.finish(**self._ending), None)
+        del self._ear, self._judge  # an ended call is remembered for a while and should weigh nothing
+
+    def _note_lateness(self, window: Window) -> None:
+        if self._scheduler.meter is not None and self._ending is None:  # at the end no clock runs
+            late_ms = self._judge.at_ms - window.segments[-1].span.end_ms
+            self._scheduler.meter.stage("end_to_final", max(0, late_ms) / 1000)
+
+    # ---- any thread
 
     def _on_judge(self, work: Callable[..., None], *args: Any) -> None:
-        self._judges.submit(self._guarded, work, *args)
+        self._judges.submit(self._metered, "judge", time.monotonic(), work, *args)
+
+    def _metered(self, stage: Literal["ear", "judge"], since: float, work: Callable[..., None], *args: Any) -> None:
+        began = time.monotonic()
+        self._guarded(work, *args)
+        if (meter := self._scheduler.meter) is not None:
+            meter.stage("ear_queue" if stage == "ear" else "judge_queue", began - since)
+            meter.stage(stage, time.monotonic() - began)
 
     def _guarded(self, work: Callable[..., None], *args: Any) -> None:
         """An error in one call is that call's: it is reported once, and the others go on."""
-        if self.error is not None:
+        if self.error is not None or self._is_over:
             return
         try:
             work(*args)

@@ -7,15 +7,17 @@ through its ``Session`` only.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from analyzer.errors import AnalyzerError
 from analyzer.live.call import LiveCall
@@ -28,7 +30,7 @@ from analyzer.live.scheduler import Scheduler
 from analyzer.metadata import read_metadata
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
-from analyzer.runs import RunFolder, digest_of
+from analyzer.runs import RunFolder, digest_of, file_stem
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,9 @@ RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
 TICK_S = 0.25
 SYNC_S = 0.5
 REMEMBERED = 1_000  # ended calls whose events can still be read
+
+WhisperState = Literal["sent", "delivered", "seen"]
+WHISPER_STATES: tuple[WhisperState, ...] = get_args(WhisperState)
 
 
 class Session:
@@ -47,7 +52,6 @@ class Session:
         self.facts = call.facts
         self.events = call.events
         self.started_at = time.time()
-        self.report: dict[str, Any] | None = None
         self.is_ending = False
         self.is_over = False
         self._hub, self._call, self._intake, self._clock = hub, call, intake, clock
@@ -55,9 +59,26 @@ class Session:
         self._connections = 1
         self._left_at: float | None = None
         self._began = clock()
-        self._told_gaps = 0
+        self._whispers: dict[str, tuple[str, str, WhisperState]] = {}  # text, sender, how far it got
+        self._lost: Counter[str] = Counter()
 
     # ---- audio
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """Of a call that is over, as the run folder holds it; None if there is none."""
+        return self._hub.report(self.call_id) if self.is_over else None
+
+    @property
+    def queued_ms(self) -> int:
+        """Audio that has come and is not heard yet; a sender that is faster should be made to wait."""
+        return self._call.queued_ms
+
+    @property
+    def clock_ms(self) -> int:
+        """Call time now."""
+        with self._lock:
+            return self._intake.clock_ms(self._now_ms())
 
     @property
     def resume_from_ms(self) -> int:
@@ -95,41 +116,85 @@ class Session:
             if self._left_at is not None:
                 self._left_at = None
                 self._intake.resume(self._now_ms())
-                self._call.add_event(CallEvent, state="resumed", **self._intake.losses)
+                self._call.add_event(CallEvent, state="resumed", **self._losses())
 
     @property
     def has_sender(self) -> bool:
         return self._connections > 0
 
-    def end(self, metadata: Mapping[str, Any] | None = None, *, interrupted: bool = False) -> None:
-        """No more audio; the report follows when all is recognised."""
+    @property
+    def n_senders(self) -> int:
+        return self._connections
+
+    def lose(self, what: str, count: int = 1) -> None:
+        """A sender lost audio itself (its device overflowed): counted among the call's losses."""
+        with self._lock:
+            self._lost[what] += count
+
+    def side_gone(self, roles: Sequence[Role]) -> None:
+        """The sender cannot hear these roles, and says so; the call goes on."""
+        self._call.add_event(CallEvent, state="disconnected", channels=[role.value for role in roles])
+
+    def side_back(self, roles: Sequence[Role]) -> None:
+        with self._lock:
+            losses = self._losses()
+        self._call.add_event(CallEvent, state="resumed", channels=[role.value for role in roles], **losses)
+
+    def _losses(self) -> dict[str, Any]:
+        losses = self._intake.losses
+        return {**losses, "lost": {**losses.get("lost", {}), **self._lost}}
+
+    def end(
+        self,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        interrupted: bool = False,
+        truncated: bool = False,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """No more audio; the report follows when all is recognised.
+
+        truncated, warnings  what the sender knows to be missing or damaged
+        raises InputError if a value of ``metadata`` is not what its key wants; the call goes on
+        """
+        known, _ = read_metadata(metadata or {})
         with self._lock:
             if self.is_ending:
                 return
             self.is_ending = True
             if block := self._intake.finish():
                 self._call.hear(block)
-            losses = self._intake.losses
-            self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **losses)
-            known, _ = read_metadata(metadata or {})
-            warnings = self._intake.warnings
-            if interrupted:
-                warnings = (*warnings, "通话中断，中断之后的内容未收到")
-            self._call.end(metadata=known, truncated=interrupted or bool(warnings), warnings=warnings)
+            self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **self._losses())
+            missing = (*self._intake.warnings, *(("通话中断，中断之后的内容未收到",) if interrupted else ()))
+            self._call.end(metadata=known, truncated=truncated or bool(missing), warnings=(*warnings, *missing))
 
     # ---- people
 
     def whisper(self, text: str, sender: str) -> str:
-        """A supervisor's line to the agent's overlay; returns its id."""
-        name = uuid.uuid4().hex[:12]
-        self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state="sent")
-        return name
+        """A supervisor's line to the agent's overlay; returns its id. raises Refusal"""
+        with self._lock:
+            if self.is_ending:
+                raise Refusal("call_ended", f"call {self.call_id} has ended")
+            name = uuid.uuid4().hex[:12]
+            self._whispers[name] = text, sender, "sent"
+            self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state="sent")
+            return name
 
-    def whisper_is(self, name: str, text: str, sender: str, state: str) -> None:
-        self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state=state)
+    def whisper_is(self, name: str, state: WhisperState) -> bool:
+        """It got that far. returns False if that is known already, or there is no such whisper"""
+        with self._lock:
+            text, sender, before = self._whispers.get(name, ("", "", "seen"))
+            if WHISPER_STATES.index(state) <= WHISPER_STATES.index(before):
+                return False
+            self._whispers[name] = text, sender, state
+            if not self.is_over:
+                self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state=state)
+            return True
 
     def dismiss(self, nudge: str) -> None:
-        self._call.dismiss(nudge)
+        with self._lock:
+            if not self.is_over:
+                self._call.dismiss(nudge)
 
     # ---- clock
 
@@ -236,6 +301,8 @@ class Hub:
 
     def _finished(self, session: Session, report: dict[str, Any] | None, error: Exception | None) -> None:
         """On the judge's thread: the report becomes the run's, then the call is over."""
+        if session.is_over:
+            return
         try:
             if report is not None:
                 self.run.record(session.call_id, _input_digest(session.call_id), dump(report) + "\n")
@@ -246,7 +313,6 @@ class Hub:
         except AnalyzerError as fault:
             log.error("call %s: its report is not recorded: %s", session.call_id, fault)
         finally:
-            session.report = report
             session.is_ending = session.is_over = True
             session.events.close()
             with self._ended:
@@ -258,16 +324,35 @@ class Hub:
         with self._lock:
             return [session for session in self._sessions.values() if not session.is_over]
 
+    @property
+    def sessions(self) -> list[Session]:
+        """Calls that are live or ended lately, oldest first."""
+        with self._lock:
+            return list(self._sessions.values())
+
     def session(self, call_id: str) -> Session | None:
         """A call that is live, or ended lately."""
         with self._lock:
             return self._sessions.get(call_id)
 
+    def report(self, call_id: str) -> dict[str, Any] | None:
+        """The report of a call that is over, of this process or an earlier one."""
+        if self.run.why_score(call_id, _input_digest(call_id)) is not None:
+            return None
+        report: dict[str, Any] = json.loads(self.run.report_text(call_id))
+        return report
+
+    def journal(self, call_id: str) -> Path | None:
+        """Where the events of a call stand, of this process or an earlier one."""
+        path = self.run.path / FOLDER / f"{file_stem(call_id)}.jsonl"
+        return path if path.is_file() else None
+
     # ---- the end
 
     def stop(self, *, patience_s: float = 60.0) -> bool:
         """End every call and wait for the reports. returns whether all were made in time"""
-        self._stopping.set()
+        with self._lock:  # no call begins unnoticed
+            self._stopping.set()
         for session in self.live:
             session.end(interrupted=session.has_sender)
         deadline = self._clock() + patience_s
@@ -312,9 +397,7 @@ class Hub:
                 log.error("%s", error)
                 continue
             call_id = head["call_id"]
-            if any(entry.get("type") == "scorecard" for entry in entries):
-                continue
-            if self.run.why_score(call_id, _input_digest(call_id)) is None:
+            if self.run.why_score(call_id, _input_digest(call_id)) != "new":
                 continue
             transcript = _as_far_as_heard(head, entries)
             self.run.record(call_id, _input_digest(call_id), dump(analyze(transcript, self.pack)) + "\n")

@@ -12,7 +12,8 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from analyzer.live.messages import as_json
 from analyzer.runs import file_stem
 
 KEPT = 512  # events in memory; older ones are read from the file
+MARK_EVERY = 256  # events between known places in the file
 FOLDER = "live"
 JOURNAL_SCHEMA = "analyzer.live-journal/1"
 
@@ -41,14 +43,19 @@ class EventLog:
         self._watchers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._is_dirty = False
+        self._marks: list[int] = []  # where in the file events 1, 1 + MARK_EVERY, … begin
         self.seq = 0
         self.is_closed = False
         self._write({"journal": JOURNAL_SCHEMA, "call_id": call_id, **head})
 
     def add(self, kind: type[BaseModel], at_ms: int, /, **fields: Any) -> None:
-        """One more event."""
+        """One more event; none after ``close``."""
         with self._lock:
+            if self.is_closed:
+                return
             self.seq += 1
+            if self.seq % MARK_EVERY == 1:
+                self._marks.append(self._file.tell())
             event = kind(call_id=self.call_id, seq=self.seq, at_ms=max(0, at_ms), **fields)
             line = as_json(event)
             self._recent.append((self.seq, line))
@@ -65,12 +72,15 @@ class EventLog:
     def after(self, seq: int, most: int = 200) -> list[tuple[int, str]]:
         """Up to ``most`` events that follow ``seq``, each with its number, oldest first."""
         with self._lock:
-            kept = list(self._recent)
-            if kept and kept[0][0] > seq + 1:
+            if seq >= self.seq:
+                return []
+            if self._recent and self._recent[0][0] <= seq + 1:
+                first = seq + 1 - self._recent[0][0]
+                return list(islice(self._recent, first, first + most))
+            if not self.is_closed:
                 self._file.flush()
-        if kept and kept[0][0] <= seq + 1:
-            return [event for event in kept if event[0] > seq][:most]
-        return list(_numbered(self.path, seq, most)) if kept else []
+            marks = list(self._marks)
+        return read_numbered(self.path, seq, most, marks)
 
     def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
         """``tell`` is called, from any thread, when there is more; returns what ends that."""
@@ -87,10 +97,15 @@ class EventLog:
     def sync(self) -> None:
         """Make what was added durable."""
         with self._lock:
-            if self._is_dirty and not self.is_closed:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._is_dirty = False
+            if self.is_closed or not self._is_dirty:
+                return
+            self._file.flush()
+            self._is_dirty = False
+            file = os.dup(self._file.fileno())
+        try:
+            os.fsync(file)  # may take a disk's time: nobody who reads or adds events should wait for it
+        finally:
+            os.close(file)
 
     def close(self) -> None:
         self.sync()
@@ -98,6 +113,7 @@ class EventLog:
             if not self.is_closed:
                 self.is_closed = True
                 self._file.close()
+                self._recent.clear()  # the file has it all; many ended calls are remembered
             watchers = list(self._watchers)
         for tell in watchers:
             tell()
@@ -109,18 +125,22 @@ class EventLog:
             self._is_dirty = True
 
 
-def _numbered(path: Path, seq: int, most: int) -> Iterator[tuple[int, str]]:
-    found = 0
+def read_numbered(path: Path, seq: int, most: int, marks: Sequence[int] = ()) -> list[tuple[int, str]]:
+    """Up to ``most`` events after ``seq`` from a call's file, as ``EventLog.after``.
+
+    marks  byte positions of events 1, 1 + MARK_EVERY, …, as far as known
+    """
+    found: list[tuple[int, str]] = []
     with path.open("rb") as file:
+        if marks:
+            file.seek(marks[min(seq // MARK_EVERY, len(marks) - 1)])
         for line in file:
-            if not line.endswith(b"\n"):
-                return
+            if not line.endswith(b"\n") or len(found) == most:
+                break
             entry = json.loads(line)
             if entry.get("seq", 0) > seq:
-                found += 1
-                yield entry["seq"], line.decode("utf-8").rstrip("\n")
-            if found == most:
-                return
+                found.append((entry["seq"], line.decode("utf-8").rstrip("\n")))
+    return found
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

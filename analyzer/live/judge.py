@@ -203,7 +203,7 @@ class Judge:
                 activity={role: tuple(spans) for role, spans in self._activity.items()},
                 truncated=truncated,
                 recogniser=dict(facts.recogniser),
-                warnings=(*warnings, *silence_warnings(peaks)),
+                warnings=tuple(dict.fromkeys((*warnings, *silence_warnings(peaks)))),
             )
         )
         result = self._engine.finish(duration_ms, truncated=truncated, metadata=metadata)

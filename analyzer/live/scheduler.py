@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from analyzer.asr import Recogniser, Window
 from analyzer.live.agenda import REFUSE_MS, Agenda, Job, Kind
@@ -18,6 +18,14 @@ from analyzer.types import Role, Utterance
 from analyzer.vad import Segment
 
 log = logging.getLogger(__name__)
+
+Stage = Literal[
+    "ear_queue",  # audio waits for the ear
+    "ear",
+    "judge_queue",  # whatever the judge is to do waits for it
+    "judge",
+    "end_to_final",  # from the end of the speech to its final text, by the clock of the call
+]
 
 
 class Listener(Protocol):
@@ -31,9 +39,11 @@ class Listener(Protocol):
 
 
 class Meter(Protocol):
-    """Told of every batch; times in seconds. Must not block."""
+    """Told of every batch and of every stage a call's audio and text pass; times in seconds. Must not block."""
 
     def batch(self, kind: Kind, size: int, waited_s: Sequence[float], took_s: float) -> None: ...
+
+    def stage(self, stage: Stage, took_s: float) -> None: ...
 
 
 class Scheduler:
@@ -53,7 +63,7 @@ class Scheduler:
     ) -> None:
         self.recogniser = recogniser
         self._agenda = Agenda(workers, refuse_ms=refuse_ms)
-        self._meter = meter
+        self.meter = meter
         self._clock = clock
         self._listeners: dict[Hashable, Listener] = {}
         self._changed = threading.Condition()
@@ -136,8 +146,8 @@ class Scheduler:
                 with self._changed:
                     self._agenda.done(jobs)
                     self._changed.notify_all()
-            if self._meter:
-                self._meter.batch(jobs[0].kind, len(jobs), [began - job.since_ms / 1000 for job in jobs], took)
+            if self.meter:
+                self.meter.batch(jobs[0].kind, len(jobs), [began - job.since_ms / 1000 for job in jobs], took)
 
     def _next(self) -> list[Job] | None:
         """The next batch, or None when there will be no more."""

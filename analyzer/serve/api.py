@@ -1,0 +1,180 @@
+"""The HTTP API: how calls stand, their events, whispers, announced legs, descriptions of it all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from analyzer.live.messages import live_schema
+from analyzer.live.refusal import Refusal
+from analyzer.schemas import SCHEMAS
+from analyzer.serve.board import Calls, CallState
+from analyzer.serve.desk import Desk, Leg
+from analyzer.serve.events import find_log, read_after
+from analyzer.types import Direction, Role
+
+LONGEST_WHISPER = 60  # characters: one line that an agent takes in at a glance
+UNKNOWN_CALL = "没有这通电话"
+
+
+class Error(BaseModel):
+    """Every error looks like this. ``code`` is for programs, ``message`` for people."""
+
+    code: str
+    message: str
+
+
+class CallWithReport(CallState):
+    """``report``: the run folder's, once the call is over."""
+
+    report: dict[str, Any] | None = None
+
+
+class Events(BaseModel):
+    """``next``: give it as ``after`` for what follows; null when there is no more yet."""
+
+    events: list[dict[str, Any]]
+    next: int | None = None
+
+
+class Whisper(BaseModel):
+    """A line for the agent's overlay; the customer never hears of it."""
+
+    text: str
+    sender: str = "主管"
+
+    @field_validator("text", "sender")
+    @classmethod
+    def _is_one_short_line(cls, text: str, info: ValidationInfo) -> str:
+        text = text.strip()
+        if not 0 < len(text) <= LONGEST_WHISPER or not text.isprintable():
+            name = "提示" if info.field_name == "text" else "发送人"
+            raise ValueError(f"{name}须为一行，1 至 {LONGEST_WHISPER} 字")
+        return text
+
+
+class WhisperSent(BaseModel):
+    id: str
+
+
+class AnnouncedLeg(BaseModel):
+    """An AudioSocket connection that will come with this ``uuid``."""
+
+    model_config = ConfigDict(extra="forbid")
+    uuid: uuid.UUID
+    call_id: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    role: Literal["agent", "customer", "unknown"]
+    direction: Literal["inbound", "outbound", "unknown"] = "unknown"
+    metadata: dict[str, Any] = {}
+
+
+class Health(BaseModel):
+    """``recogniser``: name and notice of the speech model."""
+
+    status: Literal["ok", "stopping"]
+    live: int
+    recogniser: str
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error, "description": what}
+    for status, what in (
+        (401, "Token missing or wrong"),
+        (404, "No such call"),
+        (422, "The request is not as it must be"),
+    )
+}
+
+
+def add_api_routes(app: FastAPI, desk: Desk) -> None:
+    @app.get("/healthz", tags=["service"], responses={503: {"model": Health, "description": "Stopping"}})
+    async def healthz(response: Response) -> Health:
+        """Whether new calls are taken. Needs no token."""
+        if desk.is_stopping:
+            response.status_code = 503
+        recogniser = str(desk.hub.scheduler.recogniser.info.get("name", ""))
+        return Health(status="stopping" if desk.is_stopping else "ok", live=len(desk.hub.live), recogniser=recogniser)
+
+    @app.get("/metrics", tags=["service"], response_class=Response)
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return Response(await asyncio.to_thread(desk.metrics.text), media_type="text/plain; version=0.0.4")
+
+    @app.get("/schemas/{name}.schema.json", tags=["service"], responses=_ERRORS)
+    async def schema(name: str) -> dict[str, Any]:
+        """JSON Schema: live (all messages of the streams), rule, words, profile."""
+        makers: dict[str, Callable[[], Mapping[str, Any]]] = {**SCHEMAS, "live": live_schema}
+        if name not in makers:
+            raise HTTPException(404, f"no schema {name}; there are {', '.join(sorted(makers))}")
+        return dict(makers[name]())
+
+    @app.get("/api/calls", tags=["calls"], responses=_ERRORS)
+    async def list_calls(
+        agent_id: str | None = None, state: Annotated[Literal["live", "ended"] | None, Query()] = None
+    ) -> Calls:
+        """Running calls, and those that ended lately, latest first."""
+        await desk.board.refresh()
+        running = ("live", "ending")
+        calls = [
+            call
+            for call in desk.board.calls
+            if (agent_id is None or call.agent_id == agent_id)
+            and (state is None or (call.state in running) == (state == "live"))
+        ]
+        return Calls(calls=calls)
+
+    @app.get("/api/calls/{call_id:path}/events", tags=["calls"], responses=_ERRORS)
+    async def list_events(
+        call_id: str,
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    ) -> Events:
+        """Events of a call after a number, oldest first."""
+        log = await find_log(desk, call_id)
+        if log is None:
+            raise HTTPException(404, UNKNOWN_CALL)
+        found = await read_after(log, after, limit)
+        last = found[-1][0] if found else after
+        return Events(events=[json.loads(line) for _, line in found], next=last if last < log.seq else None)
+
+    @app.get("/api/calls/{call_id:path}", tags=["calls"], responses=_ERRORS)
+    async def get_call(call_id: str) -> CallWithReport:
+        """One call, with its report once it is over."""
+        await desk.board.refresh()
+        call = desk.board.call(call_id)
+        if call is None:
+            raise HTTPException(404, UNKNOWN_CALL)
+        is_over = call.state in ("ended", "interrupted")
+        report = await asyncio.to_thread(desk.hub.report, call_id) if is_over else None
+        return CallWithReport(**call.model_dump(), report=report)
+
+    @app.post(
+        "/api/calls/{call_id:path}/whisper",
+        tags=["calls"],
+        status_code=201,
+        responses={**_ERRORS, 409: {"model": Error, "description": "The call is over"}},
+    )
+    async def whisper(call_id: str, whisper: Whisper) -> WhisperSent:
+        """Send a line to the agent's overlay. Its fate comes as ``whisper`` events: sent, delivered, seen."""
+        session = desk.hub.session(call_id)
+        if session is None:
+            raise HTTPException(404, UNKNOWN_CALL)
+        try:
+            name = session.whisper(whisper.text, whisper.sender)
+        except Refusal:
+            raise HTTPException(409, "通话已结束，提示无法送达") from None
+        desk.metrics.whispers.labels("sent").inc()
+        await asyncio.to_thread(desk.audit.note, "whisper_sent", call_id=call_id, whisper=name, sender=whisper.sender)
+        return WhisperSent(id=name)
+
+    @app.post("/api/legs", tags=["audio"], status_code=201, responses=_ERRORS)
+    async def announce_leg(leg: AnnouncedLeg) -> AnnouncedLeg:
+        """Say whose voice an AudioSocket connection will bring, before it comes. Good for ten minutes."""
+        desk.legs.announce(str(leg.uuid), Leg(leg.call_id, Role(leg.role), Direction(leg.direction), leg.metadata))
+        return leg

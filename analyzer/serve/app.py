@@ -1,0 +1,154 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from analyzer import __version__
+from analyzer.live.hub import Hub
+from analyzer.serve.api import add_api_routes
+from analyzer.serve.asyncapi import asyncapi_document
+from analyzer.serve.audio import add_audio_routes
+from analyzer.serve.audit import Audit
+from analyzer.serve.board import Board
+from analyzer.serve.desk import Desk
+from analyzer.serve.events import add_event_routes
+from analyzer.serve.gate import Gate
+from analyzer.serve.metrics import Metrics
+
+WEB = Path(__file__).resolve().parent.parent / "web"
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 409: "call_ended", 413: "too_large"}
+
+
+def create_app(
+    hub: Hub, *, token: str, metrics: Metrics | None = None, metrics_open: bool = False, web: Path = WEB
+) -> FastAPI:
+    """The server's routes around ``hub``, which stays the caller's to stop.
+
+    metrics       the hub's scheduler's meter, if it has one
+    metrics_open  ``/metrics`` needs no token
+    web           folder of the pages
+    """
+    metrics = metrics or Metrics()
+    metrics.watch(hub)
+    desk = Desk(hub, token, metrics, Audit(hub.run.path), Board(hub, metrics))
+    app = FastAPI(
+        title="analyzer", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan,
+        description="Live calls. Streams are described in /asyncapi.json. Every call needs the token, but /healthz.",
+    )  # fmt: skip
+    app.state.desk = desk
+    _add_pages(app, web)
+    add_api_routes(app, desk)
+    add_event_routes(app, desk)
+    add_audio_routes(app, desk)
+    _describe(app)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(
+        Gate, token=token, door=web / "token.html",
+        open_paths=frozenset({"/healthz", *(("/metrics",) if metrics_open else ())}),
+    )  # fmt: skip
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    following = asyncio.create_task(app.state.desk.board.follow())
+    try:
+        yield
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+
+
+# ---- pages
+
+
+def _add_pages(app: FastAPI, web: Path) -> None:
+    @app.get("/", tags=["pages"], response_class=RedirectResponse, status_code=307)
+    async def home() -> str:
+        return "/supervisor"
+
+    @app.get("/overlay", tags=["pages"], response_class=FileResponse)
+    async def overlay_of_agent(agent: str = "") -> Response:
+        """The agent's overlay, following this agent's calls."""
+        return _page(web, "overlay.html")
+
+    @app.get("/overlay/{call_id:path}", tags=["pages"], response_class=FileResponse)
+    async def overlay(call_id: str) -> Response:
+        """The agent's overlay of one call."""
+        return _page(web, "overlay.html")
+
+    @app.get("/supervisor", tags=["pages"], response_class=FileResponse)
+    async def supervisor() -> Response:
+        """All running calls."""
+        return _page(web, "supervisor.html")
+
+    @app.get("/supervisor/{call_id:path}", tags=["pages"], response_class=FileResponse)
+    async def supervised_call(call_id: str) -> Response:
+        """One call, with a box to whisper to its agent."""
+        return _page(web, "call.html")
+
+    app.mount("/static", StaticFiles(directory=web / "static", check_dir=False), name="static")
+
+
+def _page(web: Path, name: str) -> Response:
+    path = web / name
+    if not path.is_file():
+        return PlainTextResponse("没有这个页面", 404)
+    return FileResponse(path, media_type="text/html; charset=utf-8", headers={"cache-control": "no-cache"})
+
+
+# ---- descriptions
+
+
+def _describe(app: FastAPI) -> None:
+    @app.get("/asyncapi.json", tags=["service"])
+    async def asyncapi() -> dict[str, Any]:
+        """The streams, as AsyncAPI 3."""
+        return asyncapi_document()
+
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            document.setdefault("components", {})["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "query": {"type": "apiKey", "in": "query", "name": "token"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "analyzer_token"},
+            }
+            document["security"] = [{"bearer": []}, {"query": []}, {"cookie": []}]
+            document["paths"]["/healthz"]["get"]["security"] = []
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+# ---- errors
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, f"http_{error.status_code}")
+    return JSONResponse({"code": code, "message": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Names the first field that is wrong; never repeats what was sent."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return JSONResponse({"code": "invalid", "message": f"{place}: {message}" if place else message}, 422)

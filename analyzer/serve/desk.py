@@ -1,0 +1,69 @@
+"""What all routes of one server share."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from analyzer.live.hub import Hub
+from analyzer.serve.audit import Audit
+from analyzer.serve.board import Board
+from analyzer.serve.metrics import Metrics
+from analyzer.types import Direction, Role
+
+if TYPE_CHECKING:
+    from analyzer.serve.senders import Sender
+
+MOST_LEGS = 10_000
+LEG_EXPIRES_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """An AudioSocket connection that is about to come: whose voice of which call it brings."""
+
+    call_id: str
+    role: Role
+    direction: Direction
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Legs:
+    """Announced legs by UUID. Each is good for one connection and ten minutes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._legs: OrderedDict[str, tuple[float, Leg]] = OrderedDict()
+
+    def announce(self, uuid: str, leg: Leg) -> None:
+        self._legs.pop(uuid, None)
+        self._legs[uuid] = self._clock() + LEG_EXPIRES_S, leg
+        if len(self._legs) > MOST_LEGS:
+            self._legs.popitem(last=False)
+
+    def find(self, uuid: str) -> Leg | None:
+        """A leg stays known while it may come back."""
+        until, leg = self._legs.get(uuid, (0.0, None))
+        return leg if self._clock() < until else None
+
+
+@dataclass(slots=True)
+class Desk:
+    """Made by ``create_app``; touched on the event loop only, but for what says that it is thread-safe."""
+
+    hub: Hub
+    token: str
+    metrics: Metrics
+    audit: Audit
+    board: Board
+    legs: Legs = field(default_factory=Legs)
+    senders: dict[str, Sender] = field(default_factory=dict)  # who sends a call's audio, by call
+    streams: int = 0  # of calls' events, open now
+    is_stopping: bool = False
+
+    def is_token(self, given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode(), self.token.encode())
