@@ -158,7 +158,7 @@ def test_a_call_played_into_the_sound_system_is_reported_as_its_recording_is(
             f"{min(offsets)}..{max(offsets)} ms, missing {missing_ms} ms, warnings {report['warnings']}"
         )
     assert likeness > 0.95
-    assert max(offsets) - min(offsets) <= 120, "every sentence lies where it was spoken"
+    assert max(offsets) - min(offsets) <= 180, "drift to 60 ms either way, and a frame of speech detection at each end"
     assert missing_ms <= 1_500, "a busy machine loses something, and says how much"
     assert bool(report["warnings"]) == report["truncated"] == bool(missing_ms)
 
