@@ -9,7 +9,7 @@ only the newest partial waits: a newer one takes its place. A partial that grew 
     partials  one per channel, the newest           only while another worker stays free for finals
 
 How often a channel may ask for a partial follows how long finals and partials waited lately (``interval_ms``), with
-hysteresis: from 0.6 s to 2 s to not at all. New calls are refused while finals wait too long (``accepts``).
+hysteresis: from 1 s to 2 s to not at all. New calls are refused while finals wait too long (``accepts``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from analyzer.types import Role
 MOST = 8  # windows decoded together: the decoder gains up to fourfold, more gains little
 PARTIAL_AGE_MS = 1_200  # older interim text helps nobody
 EARLY_AGE_MS = 6_000
-INTERVALS_MS = (600, 1_000, 1_500, 2_000, None)  # between two partials of a channel; None: no partials
+# Between two partials of a channel; None: no partials. A phrase needs two to agree: at one a second the text is known
+# 2 s after it in the worst case, and more often would cost more than all finals do.
+INTERVALS_MS = (1_000, 1_500, 2_000, None)
 SLOW_DOWN_MS = 250  # finals that wait longer on average make partials rarer
 SPEED_UP_MS = 80  # and shorter than this more frequent
 STEP_MS = 1_000  # between two changes of the interval

@@ -143,6 +143,7 @@ class Judge:
             if segment.span.start_ms in side.waiting:
                 del side.waiting[segment.span.start_ms]
                 side.early.add(segment.span.start_ms)
+                self._rejudge = True  # its window may say it otherwise, or fail
                 if utterance is not None:
                     self._feed(utterance)
                 self._settle(at_once=True)

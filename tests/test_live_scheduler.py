@@ -1,0 +1,162 @@
+"""One recogniser for many calls: what its threads promise whatever fails or leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from analyzer.asr import Window
+from analyzer.live.agenda import Kind
+from analyzer.live.scheduler import Scheduler
+from analyzer.types import Role, Span, Utterance
+from analyzer.vad import Segment
+from tests.fake_speech import FakeRecogniser
+
+PATIENCE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_behind() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def segment(start_ms: int = 0, pitch_hz: int = 300) -> Segment:
+    span = Span(start_ms, start_ms + 500)
+    samples = (8000 * np.sin(2 * np.pi * pitch_hz * np.arange(8000) / 16_000)).astype(np.int16)
+    return Segment(Role.AGENT, span, samples, (span,), -20.0)
+
+
+def window(start_ms: int = 0, pitch_hz: int = 300) -> Window:
+    return Window((segment(start_ms, pitch_hz),))
+
+
+@dataclass
+class Listener:
+    """Keeps what it is told; ``wait_for`` returns once there is so much."""
+
+    finals: list[tuple[Window, Exception | None]] = field(default_factory=list)
+    glimpses: list[Segment] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+        with self._changed:
+            self.finals.append((window, error))
+            self._changed.notify_all()
+
+    def glimpsed(self, kind: Kind, segment: Segment, utterance: Utterance | None) -> None:
+        with self._changed:
+            self.glimpses.append(segment)
+            self._changed.notify_all()
+
+    def wait_for(self, is_enough: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(is_enough, PATIENCE_S)
+
+
+class GatedRecogniser(FakeRecogniser):
+    """Works only while the gate is open; tells when it has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.has_begun = threading.Event(), threading.Event()
+
+    def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
+        self.has_begun.set()
+        assert self.gate.wait(PATIENCE_S)
+        return super().recognise(windows)
+
+
+def test_a_bad_window_fails_alone_and_the_rest_of_its_batch_is_recognised() -> None:
+    recogniser = GatedRecogniser()
+    recogniser._poison_hz = 777
+    scheduler = Scheduler(recogniser)
+    good, bad = Listener(), Listener()
+    scheduler.enter("good", good)
+    scheduler.enter("bad", bad)
+    scheduler.submit("good", Role.AGENT, window(0))
+    assert recogniser.has_begun.wait(PATIENCE_S)  # the others wait together meanwhile
+    scheduler.submit("bad", Role.AGENT, window(1000, pitch_hz=777))
+    scheduler.submit("good", Role.AGENT, window(1000))
+    scheduler.submit("bad", Role.AGENT, window(2000))
+    recogniser.gate.set()
+    scheduler.close()
+    assert recogniser.batches[:2] == [1, 3]
+    assert [error for _, error in good.finals] == [None, None]
+    assert sorted((one.segments[0].span.start_ms, error is None) for one, error in bad.finals) == [
+        (1000, False),
+        (2000, True),
+    ]
+
+
+def test_what_waits_of_a_call_that_left_is_not_recognised() -> None:
+    recogniser = GatedRecogniser()
+    scheduler = Scheduler(recogniser)
+    stays, leaves = Listener(), Listener()
+    scheduler.enter("stays", stays)
+    scheduler.enter("leaves", leaves)
+    scheduler.submit("leaves", Role.AGENT, window(0))
+    assert recogniser.has_begun.wait(PATIENCE_S)
+    for start_ms in range(1000, 9000, 1000):
+        scheduler.submit("leaves", Role.AGENT, window(start_ms))
+    scheduler.offer("leaves", Kind.PARTIAL, segment(9000))
+    scheduler.submit("stays", Role.AGENT, window(0))
+    scheduler.leave("leaves")
+    assert scheduler.stats()["waiting"] == {"final": 1, "early": 0, "partial": 0}
+    recogniser.gate.set()
+    scheduler.close()
+    assert recogniser.batches == [1, 1]
+    assert len(stays.finals) == 1
+    assert leaves.finals == []
+    assert leaves.glimpses == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_closing_recognises_what_waits(workers: int) -> None:
+    recogniser = FakeRecogniser(delay_s=0.01)
+    scheduler = Scheduler(recogniser, workers=workers)
+    listeners = [Listener() for _ in range(5)]
+    for number, listener in enumerate(listeners):
+        scheduler.enter(number, listener)
+        for start_ms in range(0, 8000, 1000):
+            scheduler.submit(number, Role.AGENT, window(start_ms))
+    scheduler.close()
+    assert [len(listener.finals) for listener in listeners] == [8] * 5
+    assert not scheduler.accepts()
+
+
+def test_interim_text_that_fails_takes_no_final_with_it() -> None:
+    recogniser = FakeRecogniser(poison_hz=777)
+    scheduler = Scheduler(recogniser)
+    listener = Listener()
+    scheduler.enter("a", listener)
+    scheduler.offer("a", Kind.PARTIAL, segment(0, pitch_hz=777))
+    scheduler.offer("a", Kind.EARLY, segment(1000))
+    listener.wait_for(lambda: bool(listener.glimpses))
+    scheduler.submit("a", Role.AGENT, window(2000))
+    scheduler.close()
+    assert [one.span.start_ms for one in listener.glimpses] == [1000]
+    assert len(listener.finals) == 1
+
+
+def test_every_batch_is_metered_with_the_wait_of_each_of_its_windows() -> None:
+    class Meter:
+        def __init__(self) -> None:
+            self.batches: list[tuple[Kind, int, int]] = []
+
+        def batch(self, kind: Kind, size: int, waited_s: Sequence[float], took_s: float) -> None:
+            assert took_s >= 0
+            assert min(waited_s) >= 0
+            self.batches.append((kind, size, len(waited_s)))
+
+    meter = Meter()
+    scheduler = Scheduler(FakeRecogniser(), meter=meter)
+    scheduler.enter("a", Listener())
+    scheduler.submit("a", Role.AGENT, window())
+    scheduler.close()
+    assert meter.batches == [(Kind.FINAL, 1, 1)]
