@@ -7,15 +7,15 @@
 
 Latency. Every sample call from its beginning to its end through ``LiveCall`` with the shipped rules, 20 ms packets at
 real speed, no network. Per final: from the last voice to the moment its event is written, split into stages without a
-gap. In running speech: each character that is followed by more speech stands for a phrase that ends there; its text
-counts as known once two interim passes agree on it, or its final is there: what a provisional finding has to wait for.
+gap. In running speech: each character with more speech after it stands for a phrase that ends there; its text counts as
+known once two interim passes agree on it, or its final is there: that is what a provisional finding waits for.
 
 Policies. Callers play the samples round and round, each from another place, for ``--seconds`` of call time; 1, 2, 4, …
 of them, until the p95 from the last voice to the text exceeds 4 s. Rivals are ``bench.live_rivals``: own
 re-implementations behind the door of our scheduler, with the same detector, decoding loop, model and audio. All but
-"ours + rules" only transcribe. Models: ``demo``, trained, beam 5, or ``tiny``, random weights in whisper-tiny's geometry
-which decode 4.5 tokens per second of audio, greedily, LocalAgreement with beam 5; ``-safe``: weights that stand nothing
-but 30 s windows; there ours packs neighbouring segments into one and shows each by itself meanwhile.
+"ours + rules" only transcribe. Models: ``demo``, trained, beam 5, or ``tiny``, random weights in whisper-tiny's
+geometry which decode 4.5 tokens per second of audio, greedily, LocalAgreement with beam 5; ``-safe``: weights that
+stand nothing but 30 s windows; there ours packs neighbouring segments into one and shows each by itself meanwhile.
 
 CPU is process time per second of speech: all of it, and what decoding takes of it (without packets, speech detection
 and rules, which cost each policy the same). A final that has not come 15 s after the last packet is lost. Ratios are
@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import tempfile
@@ -34,6 +33,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ def _phrase_delays(callers: Sequence[Caller]) -> list[float]:
 def _agreed_until(passes: Sequence[tuple[float, Any]]) -> list[tuple[float, int]]:
     """When interim text was agreed up to which moment of the call."""
     reached = []
-    for (_, before), (at, now) in zip(passes, passes[1:], strict=False):
-        agreed = len(os.path.commonprefix([before.text, now.text]))
+    for (_, before), (at, now) in pairwise(passes):
+        agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before.text, now.text, strict=False)))
         spans: Sequence[Span] = now.characters or ()
         if agreed and len(spans) >= agreed:
             reached.append((at, spans[agreed - 1].end_ms))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from analyzer.asr import Packer, Recogniser, Window
 from analyzer.asr.windows import OneByOne
 from analyzer.audio import decode, find_recordings
 from analyzer.live import call as live_call
-from analyzer.live.agenda import Kind
 from analyzer.live.call import LiveCall
 from analyzer.live.ear import Ear, Hearing
 from analyzer.live.journal import EventLog
@@ -102,7 +101,9 @@ class Material:
         channels = self._channels(which)
         length = max(map(len, channels.values()))
         places = np.arange(seconds * 1000 * SAMPLES_PER_MS) + int(number * GOLDEN * length)
-        return self._play(which, {role: np.take(all_, places % length) for role, all_ in channels.items()}, f"#{number}")
+        return self._play(
+            which, {role: np.take(all_, places % length) for role, all_ in channels.items()}, f"#{number}"
+        )
 
     def _decode(self, which: int) -> dict[Role, Samples]:
         """All roles to the same length."""
@@ -195,7 +196,7 @@ class Caller(LiveCall):
     """A live call that plays itself and remembers what became of each segment."""
 
     def __init__(
-        self, play: Play, name: str, pack: Pack, scheduler: Scheduler, folder: Path, ears: Executor, judges: Executor
+        self, play: Play, name: str, pack: Pack, scheduler: Scheduler, folder: Path, *, ears: Executor, judges: Executor
     ) -> None:
         facts = Facts(name, play.direction, tuple(play.channels), play.metadata, dict(scheduler.recogniser.info))
         self.play = play
@@ -412,15 +413,15 @@ def run_callers(
         if admits and not scheduler.accepts():
             refused += 1
             return None
-        caller = Caller(plays[number], f"{number}-{plays[number].name}", pack, scheduler, folder, ears, judges)
+        caller = Caller(
+            plays[number], f"{number}-{plays[number].name}", pack, scheduler, folder, ears=ears, judges=judges
+        )
         caller.began = start + number * apart_s
         callers.append(caller)
         heapq.heappush(due, (caller.began + PACKET_MS / 1000, number + len(plays), caller.feed))
         return None
 
-    for number in range(len(plays)):
-        due.append((start + number * apart_s, number, lambda number=number: join(number)))  # type: ignore[misc]
-    heapq.heapify(due)
+    due += [(start + number * apart_s, number, partial(join, number)) for number in range(len(plays))]
     while due:
         at, order, act = heapq.heappop(due)
         if (ahead_s := at - time.monotonic()) > 0:
@@ -484,6 +485,3 @@ def shed_share(stats: Mapping[str, Any]) -> float:
     """Of the interim work that was asked for, what was not done."""
     asked = stats["shed"] + stats["partials"] + stats["early"]
     return stats["shed"] / asked if asked else 0.0
-
-
-__all__ = ["Kind", "Load", "Material", "Play", "Run", "judging", "percentile", "run_callers", "shed_share"]

@@ -3,14 +3,16 @@
 They get the same speech detector, the same decoding loop and the same model as ours; only what is decoded when, and how
 long the windows are, differs. Each is given the benefit of the doubt:
 
-LocalAgreement-2   (own re-implementation, after ufal/whisper_streaming) Each side of a call is a growing buffer, decoded
-                   anew for every second of new speech, padded to 30 s, beam 5, with alignment; what two passes agree on
-                   is committed, the rest follows when speech ends. One lock. In its favour: it is not asked to decode
-                   silence; a buffer holds one stretch of speech and never a whole call; there are no timestamp tokens
-                   and no fallback temperatures; no pass where the last one had heard all there was; a pass that waits
-                   takes all that has come by then; the lock is fair.
-pad to 30 s        A queue of finished stretches, first in, first out, one at a time per worker, each padded to 30 s.
-endpoint only      The same queue at each stretch's own length: no interim text. For models that stand short windows.
+LocalAgreement-2 (own re-implementation, after ufal/whisper_streaming)
+    Each side of a call is a growing buffer, decoded anew for every second of new speech, padded to 30 s, beam 5, with
+    alignment; what two passes agree on is committed, the rest follows when speech ends. One lock. In its favour: it is
+    not asked to decode silence; a buffer holds one stretch of speech and never a whole call; there are no timestamp
+    tokens and no fallback temperatures; no pass where the last one had heard all there was; a pass that waits takes
+    all that has come by then; the lock is fair, and its model has all cores.
+pad to 30 s
+    A queue of finished stretches, first in, first out, one at a time per worker, each padded to 30 s.
+endpoint only
+    The same queue at each stretch's own length: no interim text. For models that stand short windows.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from analyzer.asr import Packer, Recogniser, WhisperRecogniser, Window
@@ -98,7 +101,7 @@ def _stand_in(segment: Segment) -> Utterance | None:
     begin, end = segment.speech[0].start_ms, segment.speech[-1].end_ms
     count = max(1, round(TOKENS_PER_SECOND * (end - begin) / 1000))
     edges = [begin + (end - begin) * place // count for place in range(count + 1)]
-    characters = tuple(Span(one, other) for one, other in zip(edges, edges[1:], strict=False))
+    characters = tuple(Span(one, other) for one, other in pairwise(edges))
     return Utterance(segment.role, Span(begin, end), "嗯" * count, confidence=0.9, characters=characters)
 
 
@@ -130,6 +133,7 @@ class _Rival:
     """What ``LiveCall`` asks of a scheduler, with one worker loop for the subclasses."""
 
     interim_ms: int | None = None
+    meter = None
 
     def __init__(self, recogniser: Recogniser, *, workers: int = 1) -> None:
         self.recogniser = recogniser

@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer.live.agenda import EARLY_AGE_MS, INTERVALS_MS, MOST, PARTIAL_AGE_MS, REFUSE_MS, Agenda, Job, Kind
+from analyzer.live.agenda import (
+    EARLY_AGE_MS,
+    INTERVALS_MS,
+    MOST,
+    PARTIAL_AGE_MS,
+    PARTIALS_SHARE,
+    REFUSE_MS,
+    SAVED_MS,
+    Agenda,
+    Job,
+    Kind,
+)
 from analyzer.types import Role
 
 
@@ -112,6 +123,18 @@ def test_partials_grow_rare_while_finals_wait_and_come_back_when_they_do_not() -
         now += 1_100
         assert agenda.take(now) == []
     assert agenda.interval_ms(now) == INTERVALS_MS[0]
+
+
+def test_interim_text_takes_no_more_than_its_share_of_the_workers_time() -> None:
+    agenda = Agenda(workers=2)
+    took, now = 0.0, 0.0
+    while now < 60_000:
+        now += 100
+        agenda.offer_partial(partial("a", now))
+        if jobs := agenda.take(now):
+            agenda.done(jobs, 750)  # as dear as a window of 30 s
+            took += 750
+    assert PARTIALS_SHARE * 2 * now * 0.9 <= took <= PARTIALS_SHARE * 2 * now + SAVED_MS + 750
 
 
 def test_no_call_is_accepted_while_finals_wait_too_long_and_again_once_they_are_served() -> None:

@@ -9,7 +9,8 @@ only the newest partial waits: a newer one takes its place. A partial that grew 
     partials  one per channel, the newest           only while another worker stays free for finals
 
 How often a channel may ask for a partial follows how long finals and partials waited lately (``interval_ms``), with
-hysteresis: from 1 s to 2 s to not at all. New calls are refused while finals wait too long (``accepts``).
+hysteresis: from 1 s to 2 s to not at all. And whatever they cost, partials get a quarter of the workers' time at most:
+with 30 s windows each costs as much as a final. New calls are refused while finals wait too long (``accepts``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ EARLY_AGE_MS = 6_000
 # Between two partials of a channel; None: no partials. A phrase needs two to agree: at one a second the text is known
 # 2 s after it in the worst case, and more often would cost more than all finals do.
 INTERVALS_MS = (1_000, 1_500, 2_000, None)
+PARTIALS_SHARE = 0.25  # of the workers' time
+SAVED_MS = 1_500  # of it that may be used later
 SLOW_DOWN_MS = 250  # finals that wait longer on average make partials rarer
 SPEED_UP_MS = 80  # and shorter than this more frequent
 STEP_MS = 1_000  # between two changes of the interval
@@ -80,6 +83,8 @@ class Agenda:
         self._wait_ms = 0.0  # of finals, smoothed
         self._level = 0
         self._stepped_ms = 0.0
+        self._credit_ms = float(SAVED_MS)  # time that partials may still take
+        self._earned_ms = 0.0
 
     # ---- what comes in
 
@@ -111,6 +116,7 @@ class Agenda:
         """The next batch, all of one kind; empty if nothing is to be done now. Call ``done`` with it afterwards."""
         self._drop_old(now_ms)
         self._adapt(now_ms)
+        self._earn(now_ms)
         jobs = self._next_finals() or self._next_others()
         if not jobs:
             return []
@@ -125,11 +131,13 @@ class Agenda:
             self.counts.early += sum(job.kind is Kind.EARLY for job in jobs)
         return jobs
 
-    def done(self, jobs: list[Job]) -> None:
+    def done(self, jobs: list[Job], took_ms: float = 0.0) -> None:
         if jobs[0].kind is Kind.FINAL:
             self._busy_finals -= 1
-        else:
-            self._busy_others -= 1
+            return
+        self._busy_others -= 1
+        if jobs[0].kind is Kind.PARTIAL:
+            self._credit_ms -= took_ms
 
     # ---- how things stand
 
@@ -187,7 +195,7 @@ class Agenda:
             return []
         if self._early:
             return [self._early.popleft() for _ in range(min(2, len(self._early)))]
-        if self._level == len(INTERVALS_MS) - 1:
+        if self._level == len(INTERVALS_MS) - 1 or self._credit_ms <= 0:
             return []
         size = min(len(self._partials), max(1, self._most // 2))
         return [self._partials.popitem(last=False)[1] for _ in range(size)]
@@ -203,6 +211,12 @@ class Agenda:
 
     def _oldest_wait_ms(self, now_ms: float) -> float:
         return max((now_ms - own[0].since_ms for own in self._finals.values()), default=0.0)
+
+    def _earn(self, now_ms: float) -> None:
+        """Time that passes is time partials may take a share of."""
+        passed_ms = max(0.0, now_ms - self._earned_ms)
+        self._earned_ms = now_ms
+        self._credit_ms = min(SAVED_MS, self._credit_ms + passed_ms * self._workers * PARTIALS_SHARE)
 
     def _adapt(self, now_ms: float) -> None:
         """One step slower or faster, at most once a second. A wait that nobody adds to fades."""

@@ -85,6 +85,11 @@ class LiveCall:
         """Audio that waits for the ear: who sends faster than it hears should pause."""
         return self._inbox.waiting_ms
 
+    @property
+    def queued_ms(self) -> int:
+        """Audio that waits for the ear: who sends faster than it hears should pause."""
+        return self._inbox.waiting_ms
+
     def tick(self, at_ms: int) -> None:
         """The clock of the call."""
         self._on_judge(lambda: self._judge.tick(at_ms))

@@ -144,7 +144,7 @@ class Scheduler:
             finally:
                 took = self._clock() - began
                 with self._changed:
-                    self._agenda.done(jobs)
+                    self._agenda.done(jobs, took * 1000)
                     self._changed.notify_all()
             if self.meter:
                 self.meter.batch(jobs[0].kind, len(jobs), [began - job.since_ms / 1000 for job in jobs], took)
