@@ -34,7 +34,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tests.live_client import LiveClient, RefusedError, play
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 from websockets.sync.client import connect
 
@@ -48,6 +47,7 @@ from analyzer.live.scheduler import Scheduler
 from analyzer.models import resolve
 from analyzer.runs import RunFolder, file_stem
 from bench.live_server import RATE, TOKEN, Server, WebSocketLine, client_of, pacer, sound_of
+from tests.live_client import LiveClient, RefusedError, play
 
 AWAY_S = 3.0
 CONNECTIONS = 200

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.live_client import LiveClient
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from analyzer.audio import Recording, decode
+from tests.live_client import LiveClient
 
 TOKEN = "bench-of-live-calls"
 STARTS_WITHIN_S = 120.0

@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tests.live_client import play
 
 from analyzer.audio import Recording, find_recordings
 from bench.live_server import Server, client_of, pacer
+from tests.live_client import play
 
 WARM_UP_S = 180
 EVERY_S = 10
