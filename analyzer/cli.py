@@ -304,7 +304,7 @@ def score(
     quiet: Quiet = False,
     fail_below: FailBelow = None,
 ) -> None:
-    from analyzer.audio import find_recordings, parse_layout
+    from analyzer.audio import find_recordings, missing_files, parse_layout
     from analyzer.catalog import load_pack
     from analyzer.runs import RunFolder
 
@@ -312,8 +312,8 @@ def score(
     if not inputs:
         raise ConfigError("no recordings named; give files, folders, patterns or --manifest FILE")
     found = find_recordings(inputs, parse_layout(channels, mono, pair))
-    calls = [_directed(recording, direction) for recording in found.recordings if not _missing(recording)]
-    faults = [*found.faults, *(fault for recording in found.recordings for fault in _missing(recording))]
+    calls = [_directed(recording, direction) for recording in found.recordings if not missing_files(recording)]
+    faults = [*found.faults, *(fault for recording in found.recordings for fault in missing_files(recording))]
     codes = [fault.exit_code for fault in faults]
     for fault in faults:
         complain(fault)
@@ -463,12 +463,6 @@ def _directed(recording: Recording, direction: CallDirection | None) -> Recordin
     if direction is None or recording.direction is not Direction.UNKNOWN:
         return recording
     return replace(recording, direction=Direction(direction))
-
-
-def _missing(recording: Recording) -> list[InputError]:
-    """A fault per file that is not there: a slip of the pen should not wait for a model to load."""
-    paths = [track.path for track in recording.tracks]
-    return [InputError(f"{path}: no such file; check the path") for path in paths if not os.path.lexists(path)]
 
 
 def _naming(failure: Failure) -> str:

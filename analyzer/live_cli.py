@@ -180,7 +180,7 @@ Host = Annotated[
         rich_help_panel=SERVER_PANEL,
         help=help_text(
             "Where to listen. Beyond this machine only with --token.",
-            "监听地址；不限本机访问时，必须用 --token 指定令牌。",
+            "监听地址；对外开放须配合 --token。",
         ),
     ),
 ]
@@ -202,7 +202,7 @@ Token = Annotated[
         envvar="ANALYZER_TOKEN",
         show_default=either("random", "随机"),
         rich_help_panel=SERVER_PANEL,
-        help=help_text("What every page and stream asks for.", "每个页面与数据流都要求的访问令牌。"),
+        help=help_text("What every page and stream asks for.", "访问页面和数据流的令牌。"),
     ),
 ]
 MostCalls = Annotated[
@@ -365,8 +365,8 @@ def devices() -> None:
     help=help_text(
         "Follow one call while it is spoken: hints, checklist, speech rate; at the end its report. Microphone and "
         "loopback of this machine, or a recording played at real speed. x puts a hint away, q or Ctrl-C ends the call.",
-        "实时辅导一通电话：提示、应做清单、语速，结束后给出报告。声音来自本机麦克风与回采设备，或按原速播放的录音。"
-        "按 x 收起提示，按 q 或 Ctrl-C 结束通话。",
+        "实时辅导一通电话：提示、应做清单、语速，结束后给出报告。声音来自麦克风与回采设备，或录音。"
+        "x 收起提示，q 或 Ctrl-C 结束通话。",
     )
 )
 def live(
@@ -512,13 +512,15 @@ class _Listening(_Caller):
 
 def _only_recording(file: str, channels: str | None) -> Recording:
     """raises InputError, ConfigError"""
-    from analyzer.audio import find_recordings, parse_layout
+    from analyzer.audio import find_recordings, missing_files, parse_layout
 
     found = find_recordings([file], parse_layout(channels))
     if found.faults:
         raise found.faults[0]
     if len(found.recordings) != 1:
         raise ConfigError(f"--file {file}: {len(found.recordings)} recordings, where one can be played; name one file")
+    if faults := missing_files(found.recordings[0]):
+        raise faults[0]
     return found.recordings[0]
 
 

@@ -58,9 +58,12 @@ class HearsUnmergedStretches(CallAnalyzer):
 class HearsPreviews(CallAnalyzer):
     """Interim text is taken for text."""
 
-    def preview(self, role: Role, text: str, span: Span = Span(0, 0)) -> list[Finding]:  # noqa: B008 - frozen
+    def preview(
+        self, role: Role, text: str, span: Span | None = None, confidence: float | None = None
+    ) -> list[Finding]:
+        span = span or Span(0, 0)
         self._hear(Said(role, [Stretch(Utterance(role, span, text), 0, len(text), span)]))
-        return super().preview(role, text, span)
+        return super().preview(role, text, span, confidence)
 
 
 class ConfirmsWhatIsOpen(CallAnalyzer):

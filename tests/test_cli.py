@@ -389,7 +389,7 @@ def test_the_demo_model_is_implied_for_the_samples_only(tmp_path: Path, monkeypa
     monkeypatch.setattr(model_options, "SAMPLES", tmp_path / "samples")
     assert model_options.model_for(None, find_recordings([inside]).recordings) == "demo"
     assert model_options.model_for("small", find_recordings([inside]).recordings) == "small"
-    with pytest.raises(cli.ModelError, match="--model demo to try it all the same"):
+    with pytest.raises(model_options.ModelError, match="--model demo to try it all the same"):
         model_options.model_for(None, find_recordings([inside, outside]).recordings)
 
 

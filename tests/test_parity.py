@@ -242,7 +242,7 @@ def test_what_depends_on_anything_but_words_and_their_times_is_caught(mutant: An
     def keeps_parity(call: Transcript, seed: int) -> None:
         assert_parity(call, seed, pack(), mutant, times=4)
 
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError)):  # a report may not even be possible: of text that is in no turn
         keeps_parity()
 
 

@@ -8,7 +8,7 @@
 
 from analyzer.audio.decoding import FULL_SCALE, SAMPLE_RATE, Block, Decoder, Resampler, decode, peak, silence_warnings
 from analyzer.audio.finding import Found, find_recordings
-from analyzer.audio.recordings import Layout, Recording, Track, parse_layout, recording_digest
+from analyzer.audio.recordings import Layout, Recording, Track, missing_files, parse_layout, recording_digest
 
 __all__ = [
     "FULL_SCALE",
@@ -22,6 +22,7 @@ __all__ = [
     "Track",
     "decode",
     "find_recordings",
+    "missing_files",
     "parse_layout",
     "peak",
     "recording_digest",

@@ -115,6 +115,12 @@ def _sha256(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({why}); check the path") from None
 
 
+def missing_files(recording: Recording) -> list[InputError]:
+    """A fault per file that is not there: a slip of the pen should not wait for a model to load."""
+    paths = [track.path for track in recording.tracks]
+    return [InputError(f"{path}: no such file; check the path") for path in paths if not os.path.lexists(path)]
+
+
 def common_root(paths: Sequence[Path]) -> Path:
     """The deepest folder that holds all the paths."""
     return Path(os.path.commonpath([os.path.abspath(path.parent) for path in paths]))

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal
 
@@ -85,14 +85,9 @@ class LiveCall:
         """Audio that waits for the ear: who sends faster than it hears should pause."""
         return self._inbox.waiting_ms
 
-    @property
-    def queued_ms(self) -> int:
-        """Audio that waits for the ear: who sends faster than it hears should pause."""
-        return self._inbox.waiting_ms
-
-    def tick(self, at_ms: int) -> None:
-        """The clock of the call."""
-        self._on_judge(lambda: self._judge.tick(at_ms))
+    def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None:
+        """The clock of the call, and the roles that nothing can be heard of."""
+        self._on_judge(lambda: self._judge.tick(at_ms, blind))
 
     def dismiss(self, nudge: str) -> None:
         self._on_judge(lambda: self._judge.dismiss(nudge))

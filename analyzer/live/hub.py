@@ -61,6 +61,7 @@ class Session:
         self._began = clock()
         self._whispers: dict[str, tuple[str, str, WhisperState]] = {}  # text, sender, how far it got
         self._lost: Counter[str] = Counter()
+        self._gone: set[Role] = set()
 
     # ---- audio
 
@@ -133,12 +134,19 @@ class Session:
 
     def side_gone(self, roles: Sequence[Role]) -> None:
         """The sender cannot hear these roles, and says so; the call goes on."""
+        with self._lock:
+            self._gone |= set(roles)
         self._call.add_event(CallEvent, state="disconnected", channels=[role.value for role in roles])
 
     def side_back(self, roles: Sequence[Role]) -> None:
         with self._lock:
+            self._gone -= set(roles)
             losses = self._losses()
         self._call.add_event(CallEvent, state="resumed", channels=[role.value for role in roles], **losses)
+
+    def _blind(self) -> frozenset[Role]:
+        """Roles that nothing can be heard of: their device is gone, or they send nothing while another does."""
+        return frozenset(self._gone) | frozenset(self._intake.silent_roles)
 
     def _losses(self) -> dict[str, Any]:
         losses = self._intake.losses
@@ -166,7 +174,8 @@ class Session:
                 self._call.hear(block)
             self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **self._losses())
             missing = (*self._intake.warnings, *(("通话中断，中断之后的内容未收到",) if interrupted else ()))
-            self._call.end(metadata=known, truncated=truncated or bool(missing), warnings=(*warnings, *missing))
+            is_partial = truncated or interrupted or self._intake.is_damaged
+            self._call.end(metadata=known, truncated=is_partial, warnings=(*warnings, *missing))
 
     # ---- people
 
@@ -207,7 +216,7 @@ class Session:
             if self._left_at is not None and self._clock() - self._left_at > RETURN_WITHIN_S:
                 self.end(interrupted=True)
                 return
-            self._call.tick(self._intake.clock_ms(self._now_ms()))
+            self._call.tick(self._intake.clock_ms(self._now_ms()), blind=self._blind())
 
     def _now_ms(self) -> int:
         return round((self._clock() - self._began) * 1000)

@@ -41,6 +41,8 @@ LONGEST_HOLE_MS = 600_000  # not even if that much time has passed
 WAITING_MS = 10_000  # audio beyond a hole that is kept; more ends the patience
 WAITING_PIECES = 1_000
 RUN_AHEAD_MS = 1_000  # how far the clock runs on when no audio comes: by then the sender is pausing
+DAMAGING_GAP_MS = 400  # two syllables
+DAMAGING_SHARE = 0.01
 MOST_GAPS = 200  # per role; beyond it the nearest ones are told as one
 
 Loss = Literal["late", "duplicate", "overlapping", "implausible", "missing"]
@@ -161,6 +163,15 @@ class Intake:
         if count := self._counts["implausible"]:
             missing.append(f"有 {count} 个数据包的时间位置不可信，已丢弃；请检查发送端的时间戳")
         return tuple(missing)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Enough is missing that something owed may have been said in it; a lost packet now and then hides nothing."""
+        if self._counts["implausible"]:
+            return True
+        longest = max((end - start for lane in self._lanes.values() for start, end in lane.gaps), default=0)
+        lost, heard = (max(getattr(lane, n) for lane in self._lanes.values()) for n in ("lost", "placed"))
+        return longest * 1000 >= DAMAGING_GAP_MS * self.rate or lost > DAMAGING_SHARE * heard
 
     # ---- inside
 

@@ -160,15 +160,16 @@ class Judge:
         self._show_early(segment.role, found)
         self._coach.glimpse(segment.role, found, self.at_ms)
 
-    def tick(self, at_ms: int) -> None:
-        """The clock: reminders, timers, gauges. ``at_ms`` of the call, which may run ahead of its audio."""
+    def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None:
+        """The clock: reminders, timers, gauges.
+
+        at_ms  of the call, which may run ahead of its audio
+        blind  sides that deliver no audio at present
+        """
         self.at_ms = max(self.at_ms, at_ms)
+        self._coach.blind(blind)
         unrecognised = frozenset(role for role, side in self._sides.items() if side.waiting)
         self._coach.tick(self._engine, self.at_ms, self._behind_ms(), unrecognised)
-
-    def blind(self, roles: Collection[Role]) -> None:
-        """Sides that deliver no audio at present."""
-        self._coach.blind(roles)
 
     def dismiss(self, nudge: str) -> None:
         self._coach.dismiss(nudge, self.at_ms)

@@ -21,17 +21,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from analyzer import __version__
-from analyzer.asr import Recogniser, Window
+from analyzer.asr import Recogniser
 from analyzer.errors import ConfigError
 from analyzer.live.hub import Hub
 from analyzer.live.scheduler import Scheduler
-from analyzer.report import analyze
+from analyzer.live.warming import warm_up
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
 from analyzer.serve.app import create_app
@@ -39,8 +38,6 @@ from analyzer.serve.audiosocket import listen_for_asterisk
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import MOST_BYTES
 from analyzer.serve.metrics import Metrics
-from analyzer.types import Direction, Role, Span, Transcript, Utterance
-from analyzer.vad import Segment
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +99,7 @@ def serve(
     listening = _bind(serving.address)  # now, so that a port in use is known before the model is warm
     metrics = Metrics()
     with contextlib.closing(listening), RunFolder(run, settings, inputs=["serve"]) as folder:
-        warm(recogniser, pack)
+        warm_up(recogniser, pack)
         hub = Hub(pack, Scheduler(recogniser, workers=workers, meter=metrics), folder, most_calls=serving.most_calls)
         try:
             app = create_app(hub, token=serving.token, metrics=metrics, metrics_open=serving.metrics_open)
@@ -110,22 +107,6 @@ def serve(
         finally:
             hub.stop(patience_s=PATIENCE_S)
             gc.unfreeze()  # else the model's library complains of leaks when the process ends
-
-
-def warm(recogniser: Recogniser, pack: Pack) -> None:
-    """Do everything once, so that the first call is not the slow one; then keep what was loaded out of the collector's
-    way."""
-    noise = np.random.default_rng(0).integers(-800, 800, 16_000).astype(np.int16)
-    span = Span(0, 1000)
-    segment = Segment(Role.AGENT, span, noise, (span,), -30.0)
-    recogniser.recognise([Window((segment,))])
-    recogniser.glance([segment])
-    said = (Utterance(Role.AGENT, Span(0, 2000), "您好，请问有什么可以帮您？"),
-            Utterance(Role.CUSTOMER, Span(2500, 4000), "我想查一下话费。"))  # fmt: skip
-    for direction in (Direction.INBOUND, Direction.OUTBOUND):
-        analyze(Transcript("warm-up", said, direction, duration_ms=5000), pack)
-    gc.collect()
-    gc.freeze()
 
 
 def _bind(address: Address) -> socket.socket:
