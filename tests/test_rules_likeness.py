@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,10 @@ from analyzer.report import analyze, rule_entry
 from analyzer.rules import Pack
 from analyzer.transcripts import read_case
 from tests.tiny_pack import write_tiny_pack
+
+ROOT = Path(__file__).parent.parent
+WORDING = ROOT / "models" / "training" / "wording"
+ORDINARY_TURNS = ROOT / "bench" / "data" / "rules" / "ordinary_turns.txt"
 
 MODEL = """{"schema": "analyzer.likeness/2", "deduct_from": 0.9, "show_from": 0.6,
  "bias": -400, "weights": {"没空管": 800, "mei kong": 100, "快点": 500, "改吗": 300, "您自": 300},
@@ -84,3 +90,16 @@ def test_the_model_is_part_of_the_packs_digest(tmp_path: Path, pack: Pack) -> No
     model = tmp_path / "pack" / "models" / "tiny.json"
     model.write_text(MODEL.replace("0.9,", "0.95,"), encoding="utf-8")
     assert load_pack(tmp_path / "pack").digest != pack.digest
+
+
+def sentences(paths: Iterable[Path]) -> list[str]:
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    return [re.sub(r"\W", "", line.split("\t")[0]) for line in lines]
+
+
+def test_no_sentence_teaches_twice_or_measures_what_it_taught() -> None:
+    """Unlike words, which lists repeat on purpose: a model is measured on sentences it has not seen."""
+    taught = sentences(WORDING.glob("agents_*.tsv"))
+    assert len(taught) == len(set(taught))
+    measured = [*sentences(WORDING.glob("validation*.tsv")), *sentences([ORDINARY_TURNS])]
+    assert not set(taught) & set(measured)
