@@ -56,8 +56,8 @@ ALARMS = 0.001  # share of ordinary turns that may be found
 STRENGTH = 0.5  # inverse regularisation, chosen by cross-validation on the teaching sentences
 COPIES = 1 + len(MISHEARD_AT)
 RAREST = 1 + COPIES  # occurrences of an n-gram, copies counted: it stands in two sentences at least
-KEPT = 0.03  # a weaker weight changes hardly a verdict
-KEPT_CATEGORY = 0.1
+KEPT = 0.04  # a weaker weight changes hardly a verdict; what is left is what is measured
+KEPT_CATEGORY = 0.15
 
 AGENT_LINE = re.compile(r"坐席[^:：\n]*[:：] *(.+)")
 
@@ -112,6 +112,7 @@ class Trained:
         matrix = csr_matrix(self._vectors.fit_transform([text for text, _ in rows]))
         is_forbidden = forbidden(rows)
         self._detector = LogisticRegression(C=STRENGTH, solver="liblinear").fit(matrix, is_forbidden)
+        self._detector.coef_[np.abs(self._detector.coef_) < KEPT] = 0
         labels = np.array([label for _, label in rows])
         each = LogisticRegression(C=STRENGTH, solver="liblinear")
         self._sorter = OneVsRestClassifier(each).fit(matrix[is_forbidden], labels[is_forbidden])
@@ -132,7 +133,7 @@ class Trained:
             "bias": hundredths(self._detector.intercept_[0]),
             "categories": self._sorter.classes_.tolist(),
             "category_biases": list(map(hundredths, biases)),
-            "weights": {str(n): hundredths(w) for n, w in sorted(zip(names, tips, strict=True)) if abs(w) >= KEPT},
+            "weights": {str(n): hundredths(w) for n, w in sorted(zip(names, tips, strict=True)) if w},
             "category_weights": {
                 str(names[i]): list(map(hundredths, sorts[i]))
                 for i in np.argsort(names)
