@@ -33,7 +33,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,10 @@ from rich.table import Table
 
 from analyzer.asr import Recogniser, WhisperRecogniser
 from analyzer.catalog import load_pack
+from analyzer.live.agreement import Agreement
 from analyzer.live.scheduler import Scheduler
 from analyzer.models import open_folder, resolve
 from analyzer.rules import Pack
-from analyzer.types import Span
 from bench.batch import build_random
 from bench.live_callers import Caller, Material, Play, Run, judging, percentile, run_callers, shed_share
 from bench.live_rivals import LA2_BEAM, FirstInFirstOut, FixedLength, LocalAgreement, Padded
@@ -119,12 +118,10 @@ def _phrase_delays(callers: Sequence[Caller]) -> list[float]:
 
 def _agreed_until(passes: Sequence[tuple[float, Any]]) -> list[tuple[float, int]]:
     """When interim text was agreed up to which moment of the call."""
-    reached = []
-    for (_, before), (at, now) in pairwise(passes):
-        agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before.text, now.text, strict=False)))
-        spans: Sequence[Span] = now.characters or ()
-        if agreed and len(spans) >= agreed:
-            reached.append((at, spans[agreed - 1].end_ms))
+    agreement, reached = Agreement(), []
+    for at, now in passes:
+        agreement.hear(now)
+        reached.append((at, agreement.until_ms))
     return reached
 
 

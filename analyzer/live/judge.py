@@ -15,6 +15,7 @@ from typing import Any
 from analyzer.asr import Window
 from analyzer.audio import silence_warnings
 from analyzer.engine import CallAnalyzer, FindingEvent
+from analyzer.live.agreement import Agreement
 from analyzer.live.coach import Coach
 from analyzer.live.ear import Hearing
 from analyzer.live.journal import EventLog
@@ -59,7 +60,8 @@ class _Side:
     waiting: dict[int, int] = field(default_factory=dict)  # starts and ends of segments it has not been told of
     early: set[int] = field(default_factory=set)  # of those it was told of before their window
     windows: int = 0  # being recognised
-    seen: tuple[int, str] = (-1, "")  # start and text of the last interim
+    seen_ms: int = -1  # start of the segment whose interim text came last
+    agreement: Agreement = field(default_factory=Agreement)
     is_open: bool = False  # an interim is shown
 
     @property
@@ -150,9 +152,9 @@ class Judge:
             return
         if utterance is None or segment.span.start_ms < side.settled_ms - 1:
             return  # its final is here already
-        before = side.seen[1] if side.seen[0] == segment.span.start_ms else ""
-        agreed = _agreed(before, utterance.text)
-        side.seen = segment.span.start_ms, utterance.text
+        if side.seen_ms != segment.span.start_ms:
+            side.seen_ms, side.agreement = segment.span.start_ms, Agreement()
+        agreed = side.agreement.hear(utterance)
         side.is_open = True
         self.log.add(InterimEvent, self.at_ms, role=segment.role, start_ms=utterance.span.start_ms,
                      end_ms=utterance.span.end_ms, text=utterance.text, agreed=agreed)  # fmt: skip
@@ -344,13 +346,3 @@ def _same(one: Finding, other: Finding) -> bool:
         and one.span.start_ms < other.span.end_ms + NEARLY_MS
         and (other.span.start_ms < one.span.end_ms + NEARLY_MS)
     )
-
-
-def _agreed(before: str, now: str) -> int:
-    """Length of the beginning that two passes over the same speech have in common."""
-    agreed = 0
-    for one, other in zip(before, now, strict=False):
-        if one != other:
-            break
-        agreed += 1
-    return agreed
