@@ -363,7 +363,7 @@ class Hub:
         with self._lock:  # no call begins unnoticed
             self._stopping.set()
         for session in self.live:
-            session.end(interrupted=session.has_sender)
+            session.end(interrupted=True)
         deadline = self._clock() + patience_s
         with self._ended:
             while self.live and (left := deadline - self._clock()) > 0:

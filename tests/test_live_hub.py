@@ -1,0 +1,41 @@
+"""All calls of a process: who may begin, how they end when the process stops, what a disk that refuses may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyzer.live.hub import Hub, Session
+from analyzer.live.intake import Chunk
+from analyzer.types import Direction, Role
+from tests.serving import a_hub, until
+
+ROLES = (Role.AGENT, Role.CUSTOMER)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    with a_hub(tmp_path) as hub:
+        yield hub
+
+
+def begin(hub: Hub, call_id: str = "c1", joins: bool = False) -> Session:
+    return hub.open(call_id, direction=Direction.INBOUND, roles=ROLES, rate=8000, metadata={}, joins=joins)
+
+
+def silence(ms: int = 100, roles: tuple[Role, ...] = ROLES) -> Chunk:
+    return Chunk(roles, np.zeros((8 * ms, len(roles)), np.int16))
+
+
+def test_a_call_whose_sender_is_away_when_the_server_stops_is_reported_as_cut_off(hub: Hub) -> None:
+    session = begin(hub)
+    session.feed(silence())
+    session.leave()
+    assert hub.stop(patience_s=20)
+    report = hub.report("c1")
+    assert report is not None
+    assert report["truncated"]
+    assert any("通话中断" in warning for warning in report["warnings"])
