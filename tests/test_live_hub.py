@@ -39,3 +39,14 @@ def test_a_call_whose_sender_is_away_when_the_server_stops_is_reported_as_cut_of
     assert report is not None
     assert report["truncated"]
     assert any("通话中断" in warning for warning in report["warnings"])
+
+
+def test_a_leg_that_hung_up_loses_nothing(hub: Hub) -> None:
+    session = begin(hub)
+    session.feed(silence())
+    session.hang_up([Role.CUSTOMER])
+    session.feed(silence(3_000, roles=(Role.AGENT,)))
+    session.end()
+    until(lambda: session.is_over)
+    assert session.report is not None
+    assert not session.report["truncated"]

@@ -536,3 +536,17 @@ def test_nothing_a_sender_does_breaks_the_order_of_time(steps: list[Step]) -> No
         assert all(before[1] <= after[0] for before, after in pairwise(gaps))
         for start_ms, end_ms in gaps:
             assert not heard[role][start_ms * 16 + 16 : end_ms * 16 - 16].any()
+
+
+@pytest.mark.parametrize("comes_back", ["sends again", "connects again"])
+def test_a_leg_that_hung_up_and_came_back_can_lose_audio_again(comes_back: str) -> None:
+    intake = Intake(8000, BOTH)
+    intake.add(Chunk(BOTH, sound(800), 0), 0)
+    intake.end([CUSTOMER])
+    if comes_back == "sends again":
+        intake.add(Chunk((CUSTOMER,), sound(160, 1), 800), 20)
+    else:
+        intake.resume(20)
+    intake.add(Chunk((AGENT,), sound(16_000, 1), 800), 2_000)
+    intake.finish()
+    assert "customer" in intake.losses["gaps"]

@@ -127,6 +127,11 @@ class Session:
     def n_senders(self) -> int:
         return self._connections
 
+    def hang_up(self, roles: Sequence[Role]) -> None:
+        """These roles' senders are done and send nothing more, unless they come back: no loss."""
+        with self._lock:
+            self._intake.end(roles)
+
     def lose(self, what: str, count: int = 1) -> None:
         """A sender lost audio itself (its device overflowed): counted among the call's losses."""
         with self._lock:

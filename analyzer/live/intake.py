@@ -99,7 +99,7 @@ class Intake:
         return self._given_out()
 
     def end(self, roles: Collection[Role]) -> None:
-        """These roles hung up: what they do not send from now on is silence, and no loss."""
+        """These roles hung up: what they do not send from now on is silence and no loss, unless they come back."""
         for role in roles:
             self._lanes[role].has_ended = True
 
@@ -260,7 +260,7 @@ class _Lane:
         if not self._is_plausible(start, now_ms):
             return "implausible"
         self.arrived_ms = now_ms
-        self.is_silent = False
+        self.is_silent = self.has_ended = False
         end = self.follows = start + len(samples)
         kept = 0
         for new_start, new_end in list(self._new(start, end)):
@@ -297,6 +297,7 @@ class _Lane:
         """What waited is sent again, from ``position`` on."""
         self.waiting.clear()
         self._held = 0
+        self.has_ended = False
         self.follows = position
         self._sent_again = self.placed
         if self.arrived_ms is not None:
