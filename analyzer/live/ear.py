@@ -6,7 +6,6 @@ call that is played live is cut and grouped exactly as its recording would be.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,7 +29,7 @@ class Hearing:
     activity   voiced spans, unmerged, of segments that are complete
     windows    to be recognised, in order
     segments   complete speech whose window is not (30 s windows), for interim text
-    settled    per role: all its speech that begins earlier is in a window given out
+    settled    per role: all its speech that begins earlier was given out, in windows or segments
     voiced     roles that are speaking at this moment
     """
 
@@ -83,10 +82,10 @@ class Ear:
     def _hearing(self, segments: Sequence[Segment], *, last: bool) -> Hearing:
         windows: list[Window] = []
         for segment in segments:
-            windows += self._lines[segment.role].feed(segment)
+            windows += self._lines[segment.role].packer.feed(segment)
         if last:
             for line in self._lines.values():
-                windows += line.finish()
+                windows += line.packer.finish()
         given = {id(segment) for window in windows for segment in window.segments}
         return Hearing(
             heard_ms=min(line.n_samples for line in self._lines.values()) * 1000 // SAMPLE_RATE,
@@ -94,34 +93,16 @@ class Ear:
             windows=tuple(windows),
             segments=tuple(s for s in segments if not s.gated and id(s) not in given),
             settled={
-                role: self.duration_ms if last else line.settled_ms(self._detector.settled_ms(role))
-                for role, line in self._lines.items()
+                role: self.duration_ms if last else self._detector.settled_ms(role) for role in self._lines
             },
             voiced=frozenset(role for role in self._lines if self._detector.is_open(role)),
         )
 
 
 class _Line:
-    """One role: its packer, and the segments that the packer holds back."""
+    """One role."""
 
     def __init__(self, packer: Packer) -> None:
         self.n_samples = 0
         self.looked_at = (-1, 0)  # start of the open segment last looked at, and how much voice it had
-        self._packer = packer
-        self._held: deque[Segment] = deque()
-
-    def feed(self, segment: Segment) -> list[Window]:
-        self._held.append(segment)
-        return self._given(self._packer.feed(segment))
-
-    def finish(self) -> list[Window]:
-        return self._given(self._packer.finish())
-
-    def settled_ms(self, detected_ms: int) -> int:
-        return min([detected_ms, *(segment.span.start_ms for segment in list(self._held)[:1])])
-
-    def _given(self, windows: list[Window]) -> list[Window]:
-        for window in windows:
-            for _ in window.segments:
-                self._held.popleft()
-        return windows
+        self.packer = packer

@@ -114,7 +114,7 @@ class Judge:
             self._sides[window.segments[0].role].windows += 1
         for segment in (*hearing.segments, *(one for window in hearing.windows for one in window.segments)):
             side = self._sides[segment.role]
-            if segment.span.start_ms not in side.early:
+            if not segment.gated and segment.span.start_ms not in side.early:
                 side.waiting[segment.span.start_ms] = segment.span.end_ms
         if hearing.activity:
             spans = [[role.value, span.start_ms, span.end_ms] for role, span in hearing.activity]

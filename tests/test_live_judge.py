@@ -1,0 +1,105 @@
+"""What a call's watchers are told while it is heard: nothing that its report denies, and as soon as it is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analyzer.asr import Window
+from analyzer.asr.windows import Filling
+from analyzer.catalog import load_pack
+from analyzer.live import ear
+from analyzer.live.ear import Ear, Hearing
+from analyzer.live.journal import EventLog
+from analyzer.live.judge import Facts, Judge
+from analyzer.rules import Pack
+from analyzer.types import Direction, Role, Span, Utterance
+from analyzer.vad import Segment
+from tests.fake_speech import FakeRecogniser
+from tests.test_live_call import FakeLiveDetector
+from tests.tiny_pack import write_tiny_pack
+
+ROLES = (Role.AGENT, Role.CUSTOMER)
+BANNED = "这不关我的事。"
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    return load_pack(write_tiny_pack(tmp_path_factory.mktemp("pack")))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EventLog]:
+    opened = EventLog(tmp_path, "c1", {})
+    yield opened
+    opened.close()
+
+
+def a_judge(pack: Pack, log: EventLog, *, rejudge: bool = False) -> Judge:
+    judge = Judge(Facts("c1", Direction.INBOUND, ROLES), pack, log, rejudge=rejudge)
+    judge.start(None)
+    return judge
+
+
+def segment(start_ms: int, end_ms: int, role: Role = Role.AGENT) -> Segment:
+    span = Span(start_ms, end_ms)
+    return Segment(role, span, np.zeros(16 * span.duration_ms, np.int16), (span,), -20.0)
+
+
+def said(one: Segment, text: str) -> Utterance:
+    return Utterance(one.role, one.span, text, 0.9)
+
+
+def events(log: EventLog, kind: str) -> list[dict[str, Any]]:
+    return [event for _, line in log.after(0, 1000) if (event := json.loads(line))["type"] == kind]
+
+
+def findings(log: EventLog, rule: str = "banned_phrase") -> list[str]:
+    return [event["status"] for event in events(log, "finding") if event["rule"] == rule]
+
+
+def finish(judge: Judge, duration_ms: int = 20_000) -> dict[str, Any]:
+    judge.hear(Hearing(duration_ms, settled=dict.fromkeys(ROLES, duration_ms)))
+    return judge.finish(duration_ms, dict.fromkeys(ROLES, 20_000))
+
+
+def recognised(judge: Judge, one: Segment, text: str | None, error: Exception | None = None) -> None:
+    judge.hear(Hearing(one.span.end_ms, windows=(Window((one,)),)))
+    utterances: Sequence[Utterance | None] = () if error else (said(one, text) if text is not None else None,)
+    judge.recognised(Window((one,)), utterances, error)
+
+
+def test_a_side_is_settled_although_its_30_s_window_still_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fills(FakeRecogniser):
+        def packer(self) -> Filling:
+            return Filling()
+
+    monkeypatch.setattr(ear, "CallDetector", FakeLiveDetector)
+    listening = Ear(ROLES, Fills())
+    quiet, loud = np.zeros(16_000, np.int16), np.full(16_000, 5_000, np.int16)
+    hearings = [listening.hear({Role.AGENT: one, Role.CUSTOMER: quiet}) for one in (quiet, loud, quiet, loud, quiet)]
+    (first, second) = [one for hearing in hearings for one in hearing.segments]
+    assert not any(hearing.windows for hearing in hearings)
+    assert hearings[-1].settled[Role.AGENT] >= second.span.end_ms > first.span.end_ms
+    assert hearings[-1].segments == (second,)
+
+
+def test_what_is_told_early_is_settled_before_its_window_is_there(pack: Pack, log: EventLog) -> None:
+    judge = a_judge(pack, log, rejudge=True)
+    one = segment(1_000, 2_000)
+    judge.hear(Hearing(12_000, segments=(one,), settled=dict.fromkeys(ROLES, 12_000)))
+    judge.glimpsed(one, said(one, BANNED), complete=True)
+    assert findings(log)[-1] == "confirmed"
+
+
+def test_another_leg_s_voice_in_a_window_holds_nothing_up(pack: Pack, log: EventLog) -> None:
+    judge = a_judge(pack, log)
+    echo = segment(1_000, 2_000)
+    gated = Segment(echo.role, echo.span, echo.samples, echo.speech, echo.level_db, gated=True)
+    judge.hear(Hearing(12_000, windows=(Window((gated, segment(8_000, 9_000))),), settled=dict.fromkeys(ROLES, 12_000)))
+    assert judge._sides[Role.AGENT].settled_ms == 8_000
