@@ -103,3 +103,39 @@ def test_another_leg_s_voice_in_a_window_holds_nothing_up(pack: Pack, log: Event
     gated = Segment(echo.role, echo.span, echo.samples, echo.speech, echo.level_db, gated=True)
     judge.hear(Hearing(12_000, windows=(Window((gated, segment(8_000, 9_000))),), settled=dict.fromkeys(ROLES, 12_000)))
     assert judge._sides[Role.AGENT].settled_ms == 8_000
+
+
+def glimpse_banned(judge: Judge, one: Segment) -> None:
+    """Two passes agree on it."""
+    for _ in range(2):
+        judge.glimpsed(one, said(one, BANNED), complete=False)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError()])
+def test_interim_text_that_no_final_takes_up_is_cleared_and_its_finding_withdrawn(
+    pack: Pack, log: EventLog, error: Exception | None
+) -> None:
+    judge = a_judge(pack, log)
+    one = segment(1_000, 2_000)
+    glimpse_banned(judge, one)
+    assert findings(log) == ["provisional"]
+    assert events(log, "nudge")[-1]["state"] == "shown"
+    recognised(judge, one, None, error)
+    assert findings(log) == ["provisional", "withdrawn"]
+    assert events(log, "interim")[-1]["text"] == ""
+    assert events(log, "nudge")[-1]["state"] == "withdrawn"
+
+
+def test_speech_that_goes_on_keeps_its_interim_text_when_an_earlier_segment_has_none(pack: Pack, log: EventLog) -> None:
+    judge = a_judge(pack, log)
+    glimpse_banned(judge, segment(3_000, 4_000))
+    recognised(judge, segment(1_000, 2_000), None)
+    assert findings(log) == ["provisional"]
+    assert events(log, "interim")[-1]["text"] == BANNED
+
+
+def test_no_finding_is_provisional_when_the_call_is_over(pack: Pack, log: EventLog) -> None:
+    judge = a_judge(pack, log)
+    glimpse_banned(judge, segment(3_000, 4_000))
+    finish(judge)
+    assert findings(log) == ["provisional", "withdrawn"]

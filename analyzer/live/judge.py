@@ -133,8 +133,12 @@ class Judge:
         told = side.early.intersection(segment.span.start_ms for segment in window.segments)
         for segment, utterance in zip_longest(window.segments, utterances):
             side.waiting.pop(segment.span.start_ms, None)
-            if utterance is not None and segment.span.start_ms not in told:
+            if segment.span.start_ms in told:
+                continue
+            if utterance is not None:
                 self._feed(utterance)
+            else:
+                self._nothing_said(segment)
         side.early -= told
         self._settle(at_once=True)
 
@@ -148,6 +152,8 @@ class Judge:
                 self._rejudge = True  # its window may say it otherwise, or fail
                 if utterance is not None:
                     self._feed(utterance)
+                else:
+                    self._nothing_said(segment)
                 self._settle(at_once=True)
             return
         if utterance is None or segment.span.start_ms < side.settled_ms - 1:
@@ -213,6 +219,8 @@ class Judge:
         result = self._engine.finish(duration_ms, truncated=truncated, metadata=metadata)
         self._coach.finish(self._engine, self.at_ms)
         self._tell(result.events)
+        for role, early in self._early.items():
+            self._withdraw_early(role, dict(early))
         report = self._judge_again(transcript) if self._rejudge else build_report(transcript, self._pack, result)
         self.log.add(ScorecardEvent, duration_ms, report=report)
         return report
@@ -232,20 +240,26 @@ class Judge:
         self.log.add(UtteranceEvent, self.at_ms, turn=turn, role=utterance.role, start_ms=utterance.span.start_ms,
                      end_ms=utterance.span.end_ms, text=utterance.text, confidence=utterance.confidence,
                      chars=chars)  # fmt: skip
-        side = self._sides[utterance.role]
-        if side.is_open:
-            side.is_open = False
-            self.log.add(InterimEvent, self.at_ms, role=utterance.role, start_ms=utterance.span.start_ms,
-                         end_ms=utterance.span.end_ms, text="")  # fmt: skip
+        self._clear_interim(utterance.role, utterance.span)
         self._coach.said(utterance, self.at_ms)
         self._tell(self._engine.feed(utterance))
-        own = {
-            name: finding
-            for name, finding in self._early.get(utterance.role, {}).items()
-            if finding.span.start_ms < utterance.span.end_ms
-        }
-        self._withdraw_early(utterance.role, own)
+        self._withdraw_early(utterance.role, self._early_before(utterance.role, utterance.span.end_ms))
         self._coach.checklist(self._engine, self.at_ms)
+
+    def _nothing_said(self, segment: Segment) -> None:
+        """Speech of which no text came: what its interim text was, and broke, is not so."""
+        role = segment.role
+        if self._sides[role].seen[0] < segment.span.end_ms:
+            self._clear_interim(role, segment.span)
+        if gone := self._early_before(role, segment.span.end_ms):
+            self._withdraw_early(role, gone)
+            self._coach.glimpse(role, list(self._early[role].values()), self.at_ms)
+
+    def _clear_interim(self, role: Role, span: Span) -> None:
+        side = self._sides[role]
+        if side.is_open:
+            side.is_open = False
+            self.log.add(InterimEvent, self.at_ms, role=role, start_ms=span.start_ms, end_ms=span.end_ms, text="")
 
     # ---- findings in speech that goes on
 
@@ -266,6 +280,9 @@ class Judge:
             if not any(_same(finding, known) for known in early.values()):
                 early[finding.id] = finding
                 self._publish(finding, finding.id, "provisional")
+
+    def _early_before(self, role: Role, end_ms: int) -> dict[str, Finding]:
+        return {name: one for name, one in self._early.get(role, {}).items() if one.span.start_ms < end_ms}
 
     def _withdraw_early(self, role: Role, gone: Mapping[str, Finding]) -> None:
         for name, finding in gone.items():
