@@ -20,7 +20,12 @@ _SIDES = (Role.AGENT, Role.CUSTOMER)
 
 
 def analyze(transcript: Transcript, pack: Pack) -> dict[str, Any]:
-    """Judge a finished call: the same engine that follows a live one, fed at once."""
+    """Judge a finished call and report it."""
+    return build_report(transcript, pack, judged(transcript, pack))
+
+
+def judged(transcript: Transcript, pack: Pack) -> CallResult:
+    """What the rules say of a finished call: the same engine that follows a live one, fed at once."""
     roles = {*_SIDES, *(utterance.role for utterance in transcript.utterances)}
     analyzer = CallAnalyzer(
         pack,
@@ -37,7 +42,7 @@ def analyze(transcript: Transcript, pack: Pack) -> dict[str, Any]:
         for role in roles:  # as in a live call, so that no more is kept open than there
             analyzer.settled(role, _start_ms(utterance))
         analyzer.feed(utterance)
-    return build_report(transcript, pack, analyzer.finish(transcript.duration_ms, truncated=transcript.truncated))
+    return analyzer.finish(transcript.duration_ms, truncated=transcript.truncated)
 
 
 def _start_ms(utterance: Utterance) -> int:

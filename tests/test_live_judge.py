@@ -139,3 +139,49 @@ def test_no_finding_is_provisional_when_the_call_is_over(pack: Pack, log: EventL
     glimpse_banned(judge, segment(3_000, 4_000))
     finish(judge)
     assert findings(log) == ["provisional", "withdrawn"]
+
+
+def told_early_then_windowed(judge: Judge, early: str, final: str) -> dict[str, Any]:
+    one = segment(1_000, 2_000)
+    judge.hear(Hearing(12_000, segments=(one,), settled=dict.fromkeys(ROLES, 12_000)))
+    judge.glimpsed(one, said(one, early), complete=True)
+    recognised(judge, one, final)
+    return finish(judge)
+
+
+def standing(log: EventLog, rule: str = "banned_phrase") -> list[str]:
+    """How each finding ended, by its id."""
+    last = {event["id"]: event["status"] for event in events(log, "finding") if event["rule"] == rule}
+    return sorted(status for status in last.values() if status != "withdrawn")
+
+
+def reported(report: dict[str, Any], rule: str = "banned_phrase") -> int:
+    return next(len(entry["findings"]) for entry in report["rules"] if entry["rule"] == rule)
+
+
+@pytest.mark.parametrize("early", [BANNED, "好的，谢谢您。", "嗯，这不关我的事。"])
+@pytest.mark.parametrize("final", [BANNED, "好的，谢谢您。"])
+def test_where_the_report_rests_on_other_windows_the_findings_end_as_it_has_them(
+    pack: Pack, log: EventLog, early: str, final: str
+) -> None:
+    report = told_early_then_windowed(a_judge(pack, log, rejudge=True), early, final)
+    assert standing(log) == ["confirmed"] * reported(report)
+    assert reported(report) == (final == BANNED)
+    assert standing(log, "opening") == ["confirmed"] * reported(report, "opening")
+    if early == BANNED == final:
+        assert "withdrawn" not in findings(log)
+
+
+@pytest.mark.parametrize("final", [BANNED, None])
+def test_what_only_interim_text_showed_ends_once_as_the_report_has_it(
+    pack: Pack, log: EventLog, final: str | None
+) -> None:
+    judge = a_judge(pack, log, rejudge=True)
+    told_early = segment(1_000, 2_000)
+    judge.hear(Hearing(2_000, segments=(told_early,)))
+    judge.glimpsed(told_early, None, complete=True)
+    glimpse_banned(judge, told_early := segment(2_500, 3_500))
+    judge.hear(Hearing(4_000, windows=(Window((segment(1_000, 2_000),)),)))
+    judge.recognised(Window((segment(1_000, 2_000),)), (said(told_early, final) if final else None,), None)
+    finish(judge)
+    assert findings(log) == ["provisional", "confirmed" if final else "withdrawn"]

@@ -29,7 +29,7 @@ from analyzer.live.messages import (
     FindingEvent as FindingMessage,
 )
 from analyzer.pipeline import doubting_sides
-from analyzer.report import build_report
+from analyzer.report import build_report, judged
 from analyzer.rules import Finding, Pack
 from analyzer.rules.said import Place
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
@@ -94,6 +94,7 @@ class Judge:
         self._activity: dict[Role, list[Span]] = {}
         self._early: dict[Role, dict[str, Finding]] = {}  # found in interim text, by the id they are known under
         self._names: dict[str, str] = {}  # the engine's id -> the one known outside
+        self._standing: dict[str, tuple[Finding, str]] = {}  # by the id known outside: the last reading and its status
         self._unrecognised = 0
         self.at_ms = 0
 
@@ -218,17 +219,16 @@ class Judge:
         )
         result = self._engine.finish(duration_ms, truncated=truncated, metadata=metadata)
         self._coach.finish(self._engine, self.at_ms)
-        self._tell(result.events)
-        for role, early in self._early.items():
-            self._withdraw_early(role, dict(early))
-        report = self._judge_again(transcript) if self._rejudge else build_report(transcript, self._pack, result)
+        if self._rejudge:
+            result = judged(transcript, self._pack)
+            self._agree_with([one for judgement in result.judgements.values() for one in judgement.findings])
+        else:
+            self._tell(result.events)
+            for role, early in self._early.items():
+                self._withdraw_early(role, dict(early))
+        report = build_report(transcript, self._pack, result)
         self.log.add(ScorecardEvent, duration_ms, report=report)
         return report
-
-    def _judge_again(self, transcript: Transcript) -> dict[str, Any]:
-        from analyzer.report import analyze  # noqa: PLC0415
-
-        return analyze(transcript, self._pack)
 
     # ---- inside
 
@@ -260,6 +260,21 @@ class Judge:
         if side.is_open:
             side.is_open = False
             self.log.add(InterimEvent, self.at_ms, role=role, start_ms=span.start_ms, end_ms=span.end_ms, text="")
+
+    def _agree_with(self, reported: Sequence[Finding]) -> None:
+        """The report rests on other windows than what was shown: what it lacks goes, what it has besides comes up."""
+        left = list(reported)
+        for name, (shown, status) in list(self._standing.items()):
+            like = [one for one in left if _same(shown, one)]
+            if not like:
+                self._publish(shown, name, "withdrawn")
+                continue
+            nearest = min(like, key=lambda one: abs(one.span.start_ms - shown.span.start_ms))
+            left = [one for one in left if one is not nearest]
+            if status != "confirmed":
+                self._publish(nearest, name, "confirmed")
+        for finding in left:
+            self._publish(finding, finding.id, "confirmed")
 
     # ---- findings in speech that goes on
 
@@ -314,6 +329,10 @@ class Judge:
 
     def _publish(self, finding: Finding, name: str, status: str) -> None:
         self.log.add(FindingMessage, self.at_ms, **self._fields(finding), id=name, status=status)
+        if status == "withdrawn":
+            self._standing.pop(name, None)
+        else:
+            self._standing[name] = finding, status
 
     def _fields(self, finding: Finding) -> dict[str, Any]:
         spans = [
