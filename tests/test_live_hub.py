@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analyzer.live.hub import Hub, Session
 from analyzer.live.intake import Chunk
+from analyzer.live.refusal import Refusal
+from analyzer.live.scheduler import Scheduler
+from analyzer.rules import Pack
+from analyzer.runs import RunFolder
 from analyzer.types import Direction, Role
+from tests.fake_speech import FakeRecogniser
 from tests.serving import a_hub, until
 
 ROLES = (Role.AGENT, Role.CUSTOMER)
@@ -50,3 +57,33 @@ def test_a_leg_that_hung_up_loses_nothing(hub: Hub) -> None:
     until(lambda: session.is_over)
     assert session.report is not None
     assert not session.report["truncated"]
+
+
+@contextmanager
+def reopened(folder: Path, pack: Pack, *, fresh: bool = False, **settings: Any) -> Iterator[Hub]:
+    """Another process on the same run folder."""
+    with RunFolder(folder / "run", {"pack": pack.digest, **settings}, fresh=fresh) as run:
+        hub = Hub(pack, Scheduler(FakeRecogniser()), run)
+        try:
+            yield hub
+        finally:
+            hub.stop(patience_s=20)
+
+
+def played(folder: Path) -> tuple[Pack, dict[str, Any]]:
+    with a_hub(folder) as hub:
+        session = begin(hub)
+        session.feed(silence())
+        session.end()
+        until(lambda: session.is_over)
+        assert session.report is not None
+        return hub.pack, session.report
+
+
+def test_settings_that_changed_reopen_no_call_and_hide_no_report(tmp_path: Path) -> None:
+    pack, report = played(tmp_path)
+    with reopened(tmp_path, pack, model="another") as hub:
+        with pytest.raises(Refusal) as refused:
+            begin(hub)
+        assert refused.value.code == "call_ended"
+        assert hub.report("c1") == report

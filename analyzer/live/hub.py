@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from analyzer.errors import AnalyzerError
+from analyzer.errors import AnalyzerError, StoreError
 from analyzer.live.call import LiveCall
 from analyzer.live.intake import Chunk, Intake
 from analyzer.live.journal import FOLDER, EventLog, read_journal
@@ -39,6 +39,8 @@ RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
 TICK_S = 0.25
 SYNC_S = 0.5
 REMEMBERED = 1_000  # ended calls whose events can still be read
+
+MAY_BEGIN = ("new", "asked for")  # of ``RunFolder.why_score``: settings that changed reopen no call
 
 WhisperState = Literal["sent", "delivered", "seen"]
 WHISPER_STATES: tuple[WhisperState, ...] = get_args(WhisperState)
@@ -278,7 +280,7 @@ class Hub:
                     raise Refusal("call_busy", f"another connection is sending call {call_id}; end that one first")
                 session.rejoin(roles, rate)
                 return session
-            if session is not None or self.run.why_score(call_id, _input_digest(call_id)) is None:
+            if session is not None or self.run.why_score(call_id, _input_digest(call_id)) not in MAY_BEGIN:
                 raise Refusal("call_ended", f"call {call_id} has ended already; use another call id")
             if self._stopping.is_set():
                 raise Refusal("shutting_down", "the server is stopping; try another one or come back later")
@@ -350,10 +352,15 @@ class Hub:
             return self._sessions.get(call_id)
 
     def report(self, call_id: str) -> dict[str, Any] | None:
-        """The report of a call that is over, of this process or an earlier one."""
-        if self.run.why_score(call_id, _input_digest(call_id)) is not None:
+        """The report of a call that is over, of this process or an earlier one, whatever its settings were."""
+        why = self.run.why_score(call_id, _input_digest(call_id))
+        if why is not None and not why.endswith(" changed"):
             return None
-        report: dict[str, Any] = json.loads(self.run.report_text(call_id))
+        try:
+            report: dict[str, Any] = json.loads(self.run.report_text(call_id))
+        except StoreError as error:
+            log.error("call %s: %s", call_id, error)
+            return None
         return report
 
     def journal(self, call_id: str) -> Path | None:
