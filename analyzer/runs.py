@@ -170,6 +170,10 @@ class RunFolder:
         self._scored_now.add(call_id)
         self._failures.pop(call_id, None)
 
+    def forget_scored(self, call_id: str) -> None:
+        """What was recorded of this call was left over from an earlier run: if ``fresh``, it is still to be scored."""
+        self._scored_now.discard(call_id)
+
     def record_failure(self, call_id: str, error: Exception) -> Failure:
         """Note that this call could not be scored; a report it had from an earlier input no longer counts."""
         code = error.exit_code if isinstance(error, AnalyzerError) else _BUG_EXIT_CODE

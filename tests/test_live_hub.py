@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from analyzer.live.hub import Hub, Session
 from analyzer.live.intake import Chunk
+from analyzer.live.journal import JOURNAL_SCHEMA
 from analyzer.live.refusal import Refusal
 from analyzer.live.scheduler import Scheduler
 from analyzer.rules import Pack
@@ -87,3 +90,50 @@ def test_settings_that_changed_reopen_no_call_and_hide_no_report(tmp_path: Path)
             begin(hub)
         assert refused.value.code == "call_ended"
         assert hub.report("c1") == report
+
+
+def cut_off(folder: Path) -> Pack:
+    """A call of a process that was killed: its journal is there, its report is not."""
+    pack, _ = played(folder)
+    journal = folder / "run" / "live" / "c1.jsonl"
+    kept = journal.read_bytes()
+    shutil.rmtree(folder / "run")
+    journal.parent.mkdir(parents=True)
+    journal.write_bytes(kept)
+    return pack
+
+
+def test_a_recovered_call_may_be_played_again_by_who_asks_for_it_afresh(tmp_path: Path) -> None:
+    pack = cut_off(tmp_path)
+    with reopened(tmp_path, pack, fresh=True) as hub:
+        assert hub.recovered == ["c1"]
+        session = begin(hub)
+        session.end()
+        until(lambda: session.is_over)
+        assert session.report is not None
+
+
+def test_a_recovered_call_is_over_for_a_server(tmp_path: Path) -> None:
+    pack = cut_off(tmp_path)
+    with reopened(tmp_path, pack) as hub:
+        assert hub.report("c1") is not None
+        with pytest.raises(Refusal):
+            begin(hub)
+
+
+def test_a_journal_that_cannot_be_recovered_is_logged_and_keeps_nothing_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack = cut_off(tmp_path)
+    head = {"journal": JOURNAL_SCHEMA, "call_id": "b", "direction": "inbound", "metadata": {}}
+    for name, lines in (
+        ("a", [{"journal": JOURNAL_SCHEMA}]),
+        ("b", [head, {"type": "utterance", "role": "agent", "text": "您好"}]),
+    ):
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (tmp_path / "run" / "live" / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    with reopened(tmp_path, pack) as hub:
+        assert hub.recovered == ["c1"]
+    assert "a.jsonl" in caplog.text
+    assert "b.jsonl" in caplog.text
+    assert "您好" not in caplog.text

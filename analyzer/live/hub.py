@@ -30,7 +30,7 @@ from analyzer.live.scheduler import Scheduler
 from analyzer.metadata import read_metadata
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
-from analyzer.runs import RunFolder, digest_of, file_stem
+from analyzer.runs import RunFolder, describe, digest_of, file_stem
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
 
 log = logging.getLogger(__name__)
@@ -413,18 +413,21 @@ class Hub:
         folder = self.run.path / FOLDER
         for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
             try:
-                head, entries = read_journal(path)
-            except ValueError as error:
-                log.error("%s", error)
-                continue
-            call_id = head["call_id"]
-            if self.run.why_score(call_id, _input_digest(call_id)) != "new":
-                continue
-            transcript = _as_far_as_heard(head, entries)
-            self.run.record(call_id, _input_digest(call_id), dump(analyze(transcript, self.pack)) + "\n")
-            _mark_interrupted(path, call_id, entries, transcript.duration_ms)
-            recovered.append(call_id)
+                recovered += self._recover_one(path)
+            except Exception as error:
+                log.error("%s: its call is not recovered: %s", path, describe(error))
         return recovered
+
+    def _recover_one(self, path: Path) -> list[str]:
+        head, entries = read_journal(path)
+        call_id = head["call_id"]
+        if self.run.why_score(call_id, _input_digest(call_id)) != "new":
+            return []
+        transcript = _as_far_as_heard(head, entries)
+        self.run.record(call_id, _input_digest(call_id), dump(analyze(transcript, self.pack)) + "\n")
+        self.run.forget_scored(call_id)
+        _mark_interrupted(path, call_id, entries, transcript.duration_ms)
+        return [call_id]
 
 
 def _input_digest(call_id: str) -> str:
