@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,3 +138,28 @@ def test_a_journal_that_cannot_be_recovered_is_logged_and_keeps_nothing_from_sta
     assert "a.jsonl" in caplog.text
     assert "b.jsonl" in caplog.text
     assert "您好" not in caplog.text
+
+
+def test_a_call_whose_disk_or_clock_fails_keeps_the_clock_from_no_other(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, other = begin(hub, "a"), begin(hub, "b")
+    ticks, syncs = threading.Event(), threading.Event()
+
+    def fails() -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(failing, "tick", fails)
+    monkeypatch.setattr(failing.events, "sync", fails)
+    monkeypatch.setattr(other, "tick", ticks.set)
+    monkeypatch.setattr(other.events, "sync", syncs.set)
+    assert ticks.wait(5)
+    assert syncs.wait(5)
+
+
+def test_a_call_that_cannot_be_stored_is_refused_with_the_cure(hub: Hub) -> None:
+    (hub.run.path / "live").write_text("in the way")
+    with pytest.raises(Refusal, match="cannot store calls now; try another one or tell its operator") as refused:
+        begin(hub)
+    assert refused.value.code == "overloaded"
+    assert hub.live == []

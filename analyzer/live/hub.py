@@ -303,7 +303,12 @@ class Hub:
             "pack": self.pack.digest,
             "recogniser": recogniser,
         }
-        event_log = EventLog(self.run.path, call_id, head)
+        try:
+            event_log = EventLog(self.run.path, call_id, head)
+        except OSError as error:
+            log.error("call %s: its journal cannot be written: %s", call_id, error)
+            cure = "try another one or tell its operator"
+            raise Refusal("overloaded", f"the server cannot store calls now; {cure}") from None
         intake = Intake(rate, roles)
 
         def ended(report: dict[str, Any] | None, error: Exception | None) -> None:
@@ -397,15 +402,12 @@ class Hub:
     def _keep_time(self) -> None:
         synced = 0.0
         while not self._stopping.wait(TICK_S):
-            try:
+            for session in self.live:
+                _do(session, session.tick)
+            if time.monotonic() - synced >= SYNC_S:
+                synced = time.monotonic()
                 for session in self.live:
-                    session.tick()
-                if time.monotonic() - synced >= SYNC_S:
-                    synced = time.monotonic()
-                    for session in self.live:
-                        session.events.sync()
-            except Exception:
-                log.exception("the clock stumbled; it goes on")
+                    _do(session, session.events.sync)
 
     def _recover(self) -> list[str]:
         """Calls that a crash cut off: judged as far as they were heard, marked as interrupted."""
@@ -428,6 +430,14 @@ class Hub:
         self.run.forget_scored(call_id)
         _mark_interrupted(path, call_id, entries, transcript.duration_ms)
         return [call_id]
+
+
+def _do(session: Session, work: Callable[[], None]) -> None:
+    """One call's trouble keeps the clock from no other."""
+    try:
+        work()
+    except Exception:
+        log.exception("call %s: the clock stumbled; it goes on", session.call_id)
 
 
 def _input_digest(call_id: str) -> str:
