@@ -163,3 +163,25 @@ def test_a_call_that_cannot_be_stored_is_refused_with_the_cure(hub: Hub) -> None
         begin(hub)
     assert refused.value.code == "overloaded"
     assert hub.live == []
+
+
+def test_a_call_whose_disk_fails_at_its_end_is_over_all_the_same(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = begin(hub)
+    add = session.events.add
+
+    def fails(kind: Any, at_ms: int, **fields: Any) -> None:
+        if fields.get("state") == "ended":
+            raise OSError("no space left")
+        add(kind, at_ms, **fields)
+
+    def fails_too() -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(session.events, "add", fails)
+    close = session.events.close
+    monkeypatch.setattr(session.events, "close", fails_too)
+    session.end()
+    with hub._ended:
+        assert hub._ended.wait_for(lambda: session.is_over, 10)
+    assert hub.live == []
+    close()

@@ -331,13 +331,15 @@ class Hub:
             else:
                 self.run.record_failure(session.call_id, error or RuntimeError("no report"))
                 session.events.add(CallEvent, 0, state="interrupted")
-        except AnalyzerError as fault:
+        except (AnalyzerError, OSError) as fault:
             log.error("call %s: its report is not recorded: %s", session.call_id, fault)
         finally:
             session.is_ending = session.is_over = True
-            session.events.close()
-            with self._ended:
-                self._ended.notify_all()
+            try:
+                session.events.close()
+            finally:
+                with self._ended:
+                    self._ended.notify_all()
 
     @property
     def live(self) -> list[Session]:

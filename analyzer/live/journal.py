@@ -1,14 +1,16 @@
 """A call's events: numbered, kept, and told to whoever watches. What a crash leaves is read back from here.
 
-``<run>/live/<call>.jsonl`` gets each event as one line; ``sync`` makes them durable about once a second, so that after
-a kill at most the last second is missing. Two kinds of lines are not events: ``{"journal": …}`` at the start (what the
+``<run>/live/<call>.jsonl`` gets each event as one line before anybody is told of it, so that a kill loses none that was
+seen; ``sync`` makes them durable about once a second, for the case that the machine itself goes down. Two kinds of lines are not events: ``{"journal": …}`` at the start (what the
 call is) and ``{"heard": …}`` (voiced time), from which, with the utterances, the call can be judged as far as it was
 heard.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import threading
 from collections import deque
@@ -21,6 +23,8 @@ from pydantic import BaseModel
 
 from analyzer.live.messages import as_json
 from analyzer.runs import file_stem
+
+log = logging.getLogger(__name__)
 
 KEPT = 512  # events in memory; older ones are read from the file
 MARK_EVERY = 256  # events between known places in the file
@@ -38,7 +42,7 @@ class EventLog:
         self.call_id = call_id
         self.path = folder / FOLDER / f"{file_stem(call_id)}.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("wb")
+        self._file = self.path.open("wb", buffering=0)
         self._recent: deque[tuple[int, str]] = deque(maxlen=KEPT)
         self._watchers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -53,14 +57,13 @@ class EventLog:
         with self._lock:
             if self.is_closed:
                 return
-            self.seq += 1
-            if self.seq % MARK_EVERY == 1:
-                self._marks.append(self._file.tell())
-            event = kind(call_id=self.call_id, seq=self.seq, at_ms=max(0, at_ms), **fields)
-            line = as_json(event)
-            self._recent.append((self.seq, line))
-            self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-            self._is_dirty = True
+            seq = self.seq + 1
+            line = as_json(kind(call_id=self.call_id, seq=seq, at_ms=max(0, at_ms), **fields))
+            begins = self._append(line)
+            if seq % MARK_EVERY == 1:
+                self._marks.append(begins)
+            self.seq = seq
+            self._recent.append((seq, line))
             watchers = list(self._watchers)
         for tell in watchers:
             tell()
@@ -77,8 +80,6 @@ class EventLog:
             if self._recent and self._recent[0][0] <= seq + 1:
                 first = seq + 1 - self._recent[0][0]
                 return list(islice(self._recent, first, first + most))
-            if not self.is_closed:
-                self._file.flush()
             marks = list(self._marks)
         return read_numbered(self.path, seq, most, marks)
 
@@ -99,7 +100,6 @@ class EventLog:
         with self._lock:
             if self.is_closed or not self._is_dirty:
                 return
-            self._file.flush()
             self._is_dirty = False
             file = os.dup(self._file.fileno())
         try:
@@ -108,21 +108,37 @@ class EventLog:
             os.close(file)
 
     def close(self) -> None:
-        self.sync()
+        """Whoever watches is told first: a disk that fails, which is only logged, must not leave them waiting."""
         with self._lock:
-            if not self.is_closed:
-                self.is_closed = True
-                self._file.close()
-                self._recent.clear()  # the file has it all; many ended calls are remembered
+            if self.is_closed:
+                return
+            self.is_closed = True
+            self._recent.clear()  # the file has it all; many ended calls are remembered
             watchers = list(self._watchers)
         for tell in watchers:
             tell()
+        try:
+            with self._file:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            log.error("call %s: %s may lack its last events: %s", self.call_id, self.path, error)
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
         with self._lock:
-            self._file.write(line.encode("utf-8", "backslashreplace"))
-            self._is_dirty = True
+            if not self.is_closed:
+                self._append(json.dumps(entry, ensure_ascii=False))
+
+    def _append(self, line: str) -> int:
+        """One line, whole or not at all, in one write: a client that saw an event finds it after a crash of this
+        process. returns where it begins"""
+        content = line.encode("utf-8", "backslashreplace") + b"\n"
+        begins = self._file.tell()
+        self._is_dirty = True
+        if self._file.write(content) < len(content):
+            self._file.seek(begins)
+            self._file.truncate()  # no half line for the next one to run into
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        return begins
 
 
 def read_numbered(path: Path, seq: int, most: int, marks: Sequence[int] = ()) -> list[tuple[int, str]]:
