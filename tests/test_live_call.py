@@ -331,3 +331,47 @@ def test_the_end_hears_what_still_waits(ears: Ears) -> None:
     while ears.desk.waiting:
         ears.desk.do_one()
     assert call._ear._lines[Role.AGENT].n_samples == 1_999 * 16 + 5
+
+
+@pytest.mark.parametrize("where", ["ear", "judge"])
+def test_a_call_that_fails_is_told_once_and_by_the_judge(
+    pack: Pack, logs: Logs, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("broken")
+
+    threads: list[str] = []
+    told = threading.Event()
+
+    def ended(report: dict[str, Any] | None, error: Exception | None) -> None:
+        assert report is None
+        assert isinstance(error, OSError)
+        threads.append(threading.current_thread().name)
+        told.set()
+
+    recogniser = FakeRecogniser()
+    with serving(recogniser) as (scheduler, ears, judges):
+        facts = Facts("a", Direction.INBOUND, ROLES, {}, dict(recogniser.info))
+        call = LiveCall(facts, pack, scheduler, logs.open("a"), ears=ears, judges=judges, on_end=ended)
+        monkeypatch.setattr(call._ear if where == "ear" else call._judge, "finish", fails)
+        call.hear(silence(1_000))
+        call.end()
+        assert told.wait(PATIENCE_S)
+        call.tick(5_000)
+    assert len(threads) == 1
+    assert threads[0].startswith("judge")
+
+
+def test_ticks_that_wait_become_one_with_the_newest_time(pack: Pack, logs: Logs) -> None:
+    recogniser, desk = FakeRecogniser(), Desk()
+    with serving(recogniser) as (scheduler, ears, _):
+        facts = Facts("a", Direction.INBOUND, ROLES, {}, dict(recogniser.info))
+        call = LiveCall(facts, pack, scheduler, logs.open("a"), ears=ears, judges=desk, on_end=lambda *_: None)
+        desk.do_one()
+        for at_ms in range(250, 5_000, 250):
+            call.tick(at_ms)
+        assert len(desk.waiting) == 1
+        desk.do_one()
+        assert call._judge.at_ms == 4_750
+        call.tick(5_000)
+        assert len(desk.waiting) == 1

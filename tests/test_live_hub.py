@@ -185,3 +185,13 @@ def test_a_call_whose_disk_fails_at_its_end_is_over_all_the_same(hub: Hub, monke
         assert hub._ended.wait_for(lambda: session.is_over, 10)
     assert hub.live == []
     close()
+
+
+def test_a_call_whose_audio_waits_too_long_lets_no_other_begin(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(hub, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "queued_ms", 2_001)
+        with pytest.raises(Refusal) as refused:
+            begin(hub, "b")
+    assert refused.value.code == "overloaded"
+    begin(hub, "b")

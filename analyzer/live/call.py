@@ -68,6 +68,8 @@ class LiveCall:
         self._partial_at_ms = dict.fromkeys(facts.roles, 0)
         self._inbox = _Inbox(facts.roles)
         self._ending: dict[str, Any] | None = None
+        self._newest_tick: tuple[int, Collection[Role]] | None = None  # while it waits for the judge
+        self._lock = threading.Lock()
         self._is_over = False
         self.error: Exception | None = None
         scheduler.enter(facts.call_id, self)
@@ -86,8 +88,12 @@ class LiveCall:
         return self._inbox.waiting_ms
 
     def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None:
-        """The clock of the call, and the roles that nothing can be heard of."""
-        self._on_judge(lambda: self._judge.tick(at_ms, blind))
+        """The clock of the call, and the roles that nothing can be heard of. A judge that is late gets the newest."""
+        with self._lock:
+            is_queued = self._newest_tick is not None
+            self._newest_tick = at_ms, blind
+        if not is_queued:
+            self._on_judge(self._tick)
 
     def dismiss(self, nudge: str) -> None:
         self._on_judge(lambda: self._judge.dismiss(nudge))
@@ -170,10 +176,22 @@ class LiveCall:
         self._ending = ending or self._ending
         if self._ending is None or self._judge.is_waiting or self._is_over:
             return
-        self._is_over = True
         self._scheduler.leave(self.facts.call_id)
-        self._on_end(self._judge.finish(**self._ending), None)
+        report = self._judge.finish(**self._ending)
+        self._is_over = True
+        self._on_end(report, None)
         del self._ear, self._judge  # an ended call is remembered for a while and should weigh nothing
+
+    def _end_without_report(self, error: Exception) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._on_end(None, error)
+
+    def _tick(self) -> None:
+        with self._lock:
+            newest, self._newest_tick = self._newest_tick, None
+        if newest is not None:
+            self._judge.tick(*newest)
 
     def _note_lateness(self, window: Window) -> None:
         if self._scheduler.meter is not None and self._ending is None:  # at the end no clock runs
@@ -199,10 +217,19 @@ class LiveCall:
         try:
             work(*args)
         except Exception as error:
-            log.exception("call %s failed", self.facts.call_id)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            if self.error is not None:
+                return
             self.error = error
-            self._scheduler.leave(self.facts.call_id)
-            self._on_end(None, error)
+        log.error("call %s failed", self.facts.call_id, exc_info=error)
+        self._scheduler.leave(self.facts.call_id)
+        try:
+            self._judges.submit(self._end_without_report, error)
+        except RuntimeError:  # the judge works no more: nobody else will tell
+            self._end_without_report(error)
 
 
 class _Inbox:

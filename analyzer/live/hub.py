@@ -36,6 +36,7 @@ from analyzer.types import Direction, Role, Span, Transcript, Utterance
 log = logging.getLogger(__name__)
 
 RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
+MOST_QUEUED_MS = 2_000  # audio of a call that waits for the ear above which no other is accepted
 TICK_S = 0.25
 SYNC_S = 0.5
 REMEMBERED = 1_000  # ended calls whose events can still be read
@@ -284,7 +285,9 @@ class Hub:
                 raise Refusal("call_ended", f"call {call_id} has ended already; use another call id")
             if self._stopping.is_set():
                 raise Refusal("shutting_down", "the server is stopping; try another one or come back later")
-            if len(self.live) >= self._most_calls or not self.scheduler.accepts():
+            live = self.live
+            is_behind = any(session.queued_ms > MOST_QUEUED_MS for session in live)
+            if len(live) >= self._most_calls or is_behind or not self.scheduler.accepts():
                 raise Refusal("overloaded", "too many calls for this server now; try another one or come back later")
             return self._begin(call_id, direction, tuple(roles), rate, metadata)
 
