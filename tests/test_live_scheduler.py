@@ -160,3 +160,38 @@ def test_every_batch_is_metered_with_the_wait_of_each_of_its_windows() -> None:
     scheduler.submit("a", Role.AGENT, window())
     scheduler.close()
     assert meter.batches == [(Kind.FINAL, 1, 1)]
+
+
+def test_a_worker_goes_on_whatever_recogniser_listener_or_meter_do() -> None:
+    class Forgetful(FakeRecogniser):
+        """Has no answer to some windows."""
+
+        def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
+            whole = super().recognise(windows)
+            return [one for one, window in zip(whole, windows, strict=True) if window.segments[0].span.start_ms != 3000]
+
+        def glance(self, segments: Sequence[Segment]) -> list[Utterance | None]:
+            return []
+
+    class Broken(Listener):
+        def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+            raise RuntimeError("no room")
+
+    class BrokenMeter:
+        def batch(self, kind: Kind, size: int, waited_s: Sequence[float], took_s: float) -> None:
+            raise RuntimeError("no room")
+
+        def stage(self, stage: str, took_s: float) -> None: ...
+
+    scheduler = Scheduler(Forgetful(), meter=BrokenMeter())
+    good = Listener()
+    scheduler.enter("broken", Broken())
+    scheduler.enter("good", good)
+    for start_ms in (1000, 2000, 3000, 4000):
+        scheduler.submit("broken", Role.AGENT, window(start_ms))
+        scheduler.submit("good", Role.AGENT, window(start_ms))
+        scheduler.offer("good", Kind.EARLY, segment(start_ms))
+    good.wait_for(lambda: len(good.finals) == 4)
+    scheduler.close()
+    failed = [one.segments[0].span.start_ms for one, error in good.finals if error is not None]
+    assert failed == [3000]

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from analyzer.asr import Recogniser, Window
@@ -146,8 +147,15 @@ class Scheduler:
                 with self._changed:
                     self._agenda.done(jobs, took * 1000)
                     self._changed.notify_all()
-            if self.meter:
-                self.meter.batch(jobs[0].kind, len(jobs), [began - job.since_ms / 1000 for job in jobs], took)
+            self._tell_meter(jobs, began, took)
+
+    def _tell_meter(self, jobs: Sequence[Job], began: float, took: float) -> None:
+        if self.meter is None:
+            return
+        try:
+            self.meter.batch(jobs[0].kind, len(jobs), [began - job.since_ms / 1000 for job in jobs], took)
+        except Exception:
+            log.exception("a batch of %d is not metered", len(jobs))
 
     def _next(self) -> list[Job] | None:
         """The next batch, or None when there will be no more."""
@@ -162,7 +170,7 @@ class Scheduler:
     def _finals(self, jobs: Sequence[Job]) -> None:
         """Where a batch fails, each alone: one bad window must not take the others with it."""
         try:
-            results = self.recogniser.recognise([job.work for job in jobs])
+            results = list(zip(jobs, self.recogniser.recognise([job.work for job in jobs]), strict=True))
         except Exception as error:
             if len(jobs) == 1:
                 log.exception("call %s: a window could not be recognised", jobs[0].call)
@@ -171,19 +179,26 @@ class Scheduler:
             for job in jobs:
                 self._finals([job])
             return
-        for job, utterances in zip(jobs, results, strict=True):
+        for job, utterances in results:
             self._tell(job, utterances, None)
 
     def _tell(self, job: Job, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
         if listener := self._listeners.get(job.call):
-            listener.recognised(job.work, utterances, error)
+            self._hand_over(job, partial(listener.recognised, job.work, utterances, error))
 
     def _glances(self, jobs: Sequence[Job]) -> None:
         try:
-            results = self.recogniser.glance([job.work for job in jobs])
+            results = list(zip(jobs, self.recogniser.glance([job.work for job in jobs]), strict=True))
         except Exception:
             log.exception("interim text of %d channels failed", len(jobs))
             return
-        for job, utterance in zip(jobs, results, strict=True):
+        for job, utterance in results:
             if listener := self._listeners.get(job.call):
-                listener.glimpsed(job.kind, job.work, utterance)
+                self._hand_over(job, partial(listener.glimpsed, job.kind, job.work, utterance))
+
+    def _hand_over(self, job: Job, tell: Callable[[], None]) -> None:
+        """Whoever gets the results has faults of their own: no other call's result may be lost by them."""
+        try:
+            tell()
+        except Exception:
+            log.exception("call %s did not take a result", job.call)
