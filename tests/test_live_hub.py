@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analyzer.asr import Window
 from analyzer.live.hub import Hub, Session
 from analyzer.live.intake import Chunk
 from analyzer.live.journal import JOURNAL_SCHEMA
@@ -20,9 +22,9 @@ from analyzer.live.refusal import Refusal
 from analyzer.live.scheduler import Scheduler
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
-from analyzer.types import Direction, Role
+from analyzer.types import Direction, Role, Utterance
 from tests.fake_speech import FakeRecogniser
-from tests.serving import a_hub, until
+from tests.serving import a_hub, frames, speech, until
 
 ROLES = (Role.AGENT, Role.CUSTOMER)
 
@@ -195,3 +197,27 @@ def test_a_call_whose_audio_waits_too_long_lets_no_other_begin(hub: Hub, monkeyp
             begin(hub, "b")
     assert refused.value.code == "overloaded"
     begin(hub, "b")
+
+
+def test_a_stop_waits_no_longer_than_told_for_a_recogniser_that_hangs(tmp_path: Path) -> None:
+    gate, has_begun = threading.Event(), threading.Event()
+
+    class Hangs(FakeRecogniser):
+        def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
+            has_begun.set()
+            assert gate.wait(30)
+            return super().recognise(windows)
+
+    with a_hub(tmp_path, Hangs()) as hub:
+        session = begin(hub)
+        for frame in frames(speech(8)):
+            session.feed(Chunk(ROLES, np.frombuffer(frame, "<i2").reshape(-1, 2)))
+        session.end()
+        assert has_begun.wait(10)
+        began = time.monotonic()
+        assert not hub.stop(patience_s=0.2)
+        assert time.monotonic() - began < 6
+        assert not session.is_over
+        gate.set()
+        assert hub.scheduler.close(within_s=10)
+        session.events.close()

@@ -39,6 +39,7 @@ RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
 MOST_QUEUED_MS = 2_000  # audio of a call that waits for the ear above which no other is accepted
 TICK_S = 0.25
 SYNC_S = 0.5
+LAST_S = 1.0  # a thread gets at least so long to end when the process stops
 REMEMBERED = 1_000  # ended calls whose events can still be read
 
 MAY_BEGIN = ("new", "asked for")  # of ``RunFolder.why_score``: settings that changed reopen no call
@@ -253,6 +254,7 @@ class Hub:
         self._ears = ThreadPoolExecutor(1, "ear")
         self._judges = ThreadPoolExecutor(1, "judge")
         self._stopping = threading.Event()
+        self._is_stopped = False
         self._ended = threading.Condition()
         self._timer = threading.Thread(target=self._keep_time, name="clock", daemon=True)
         self.recovered = self._recover()
@@ -381,20 +383,31 @@ class Hub:
     # ---- the end
 
     def stop(self, *, patience_s: float = 60.0) -> bool:
-        """End every call and wait for the reports. returns whether all were made in time"""
+        """End every call and wait for the reports. returns whether all were made in time
+
+        What is not done by then is left: the next process recovers those calls from their journals.
+        """
+        if self._is_stopped:
+            return not self.live
+        deadline = time.monotonic() + patience_s
         with self._lock:  # no call begins unnoticed
             self._stopping.set()
         for session in self.live:
-            session.end(interrupted=True)
-        deadline = self._clock() + patience_s
+            try:
+                session.end(interrupted=True)
+            except Exception:
+                log.exception("call %s could not be ended", session.call_id)
         with self._ended:
-            while self.live and (left := deadline - self._clock()) > 0:
-                self._ended.wait(left)
-        done = not self.live
-        self._timer.join()
-        self._ears.shutdown()
-        self.scheduler.close()
-        self._judges.shutdown()
+            done = self._ended.wait_for(lambda: not self.live, patience_s)
+        for session in self.live:
+            log.error("call %s: no report when the time to stop was over", session.call_id)
+            self.scheduler.leave(session.call_id)
+        self._timer.join(max(LAST_S, deadline - time.monotonic()))
+        self._ears.shutdown(wait=done, cancel_futures=not done)
+        if not self.scheduler.close(within_s=max(LAST_S, deadline - time.monotonic()) if done else LAST_S):
+            log.error("the recogniser did not stop in time")
+        self._judges.shutdown(wait=done, cancel_futures=not done)
+        self._is_stopped = True
         return done
 
     # ---- inside

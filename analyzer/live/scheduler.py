@@ -69,7 +69,9 @@ class Scheduler:
         self._listeners: dict[Hashable, Listener] = {}
         self._changed = threading.Condition()
         self._closing = False
-        self._threads = [threading.Thread(target=self._work, name=f"recogniser-{i}") for i in range(workers)]
+        self._threads = [  # daemons: a recogniser that hangs must not keep the process from ending
+            threading.Thread(target=self._work, name=f"recogniser-{i}", daemon=True) for i in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -121,13 +123,15 @@ class Scheduler:
                 **{name: getattr(counts, name) for name in ("finals", "partials", "early", "shed", "batches")},
             }
 
-    def close(self) -> None:
-        """Do what waits, then end the threads."""
+    def close(self, *, within_s: float | None = None) -> bool:
+        """Do what waits, then end the threads. returns whether all have ended in time; None waits for ever"""
+        deadline = None if within_s is None else time.monotonic() + within_s
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     # ---- inside
 
