@@ -255,6 +255,22 @@ def test_interim_words_that_were_misheard_are_taken_back() -> None:
     assert [event["state"] for event in call.events("nudge")] == ["shown", "withdrawn"]
 
 
+def test_a_guess_that_was_taken_back_does_not_use_up_the_real_hint() -> None:
+    call = Played([utterance(*line) for line in SLIP])
+    passes = {12_250: lambda: glimpse(call, "这不关我的事", 11_400), 12_500: lambda: glimpse(call, "这不关机", 11_400)}
+    call.play(20_000, passes)
+    told = [(event["state"], event["provisional"]) for event in call.events("nudge") if event["kind"] == "forbidden"]
+    assert told == [("shown", True), ("withdrawn", True), ("shown", True), ("shown", False)]
+
+
+def test_a_final_does_not_clear_what_the_next_segment_brought_to_light() -> None:
+    call = Played([utterance(*line) for line in SLIP[:2]]).play(13_000)
+    glimpse(call, "这不关我的事", 11_400)
+    call.coach.said(utterance(AGENT, 10_000, "好的好的"), 13_000)
+    call.play(13_500)
+    assert [event["state"] for event in call.events("nudge") if event["kind"] == "forbidden"] == ["shown"]
+
+
 def test_an_agent_in_full_flow_is_not_told_of_less_than_the_worst() -> None:
     def at_first_hint(words: str) -> int:
         text = words + "，您再看看说明书上的第三页和第四页上面都写得清清楚楚的了"

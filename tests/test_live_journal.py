@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.live import journal
 from analyzer.live.journal import MARK_EVERY, EventLog
 from analyzer.live.messages import CallEvent
 
@@ -67,9 +66,9 @@ def test_a_disk_that_fails_in_the_end_leaves_no_watcher_waiting(
     told: list[bool] = []
     log.add(CallEvent, 0, state="started")
     log.watch(lambda: told.append(log.is_closed))
-    monkeypatch.setattr(journal.os, "fsync", fails)
-    log.close()
-    monkeypatch.setattr(journal.os, "fsync", os.fsync)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        log.close()
     assert told == [True]
     assert "input/output error" in caplog.text
 

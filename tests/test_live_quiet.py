@@ -109,3 +109,11 @@ def test_a_hint_that_is_gone_frees_its_place() -> None:
     quiet.gone(first)
     assert not quiet.is_on_screen(first, 1_000)
     assert quiet.choose([second], 1_000, in_flow=False) == [second]
+
+
+def test_a_hint_that_was_taken_back_counts_as_never_shown_after_a_moment() -> None:
+    quiet, slip = Quiet(Manners(budget=1)), hint("banned_phrase", priority="high")
+    assert quiet.choose([slip], 1_000, in_flow=False)
+    quiet.take_back(slip, 1_500)
+    assert not quiet.choose([slip], 2_400, in_flow=False)
+    assert quiet.choose([slip], 2_500, in_flow=False) == [slip]

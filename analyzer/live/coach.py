@@ -122,7 +122,7 @@ class Coach:
         """Final text."""
         self._pacer.said(utterance)
         for slip in self._slips:
-            if utterance.role is Role.AGENT and slip.finding.span.start_ms < utterance.span.end_ms + SAME_WORDS_MS:
+            if utterance.role is Role.AGENT and slip.finding.span.start_ms < utterance.span.end_ms:
                 slip.is_glimpsed = False  # what takes the place of the interim words decides
 
     def glimpse(self, role: Role, findings: Sequence[Finding], at_ms: int) -> None:
@@ -285,6 +285,7 @@ class Coach:
                 continue
             if not slip.stands:
                 self._withdraw(slip.nudge, at_ms)
+                self._quiet.take_back(slip.nudge.hint, at_ms)
             elif slip.nudge.provisional and slip.is_certain and slip.nudge.id in self._nudges:
                 slip.nudge.provisional = False
                 self._tell(slip.nudge, at_ms)

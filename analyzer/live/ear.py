@@ -92,9 +92,7 @@ class Ear:
             activity=tuple((s.role, span) for s in segments if not s.gated for span in s.speech),
             windows=tuple(windows),
             segments=tuple(s for s in segments if not s.gated and id(s) not in given),
-            settled={
-                role: self.duration_ms if last else self._detector.settled_ms(role) for role in self._lines
-            },
+            settled={role: self.duration_ms if last else self._detector.settled_ms(role) for role in self._lines},
             voiced=frozenset(role for role in self._lines if self._detector.is_open(role)),
         )
 

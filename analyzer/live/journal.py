@@ -1,9 +1,9 @@
 """A call's events: numbered, kept, and told to whoever watches. What a crash leaves is read back from here.
 
 ``<run>/live/<call>.jsonl`` gets each event as one line before anybody is told of it, so that a kill loses none that was
-seen; ``sync`` makes them durable about once a second, for the case that the machine itself goes down. Two kinds of lines are not events: ``{"journal": …}`` at the start (what the
-call is) and ``{"heard": …}`` (voiced time), from which, with the utterances, the call can be judged as far as it was
-heard.
+seen; ``sync`` makes them durable about once a second, for the case that the machine itself goes down. Two kinds of
+lines are not events: ``{"journal": …}`` at the start (what the call is) and ``{"heard": …}`` (voiced time), from which,
+with the utterances, the call can be judged as far as it was heard.
 """
 
 from __future__ import annotations

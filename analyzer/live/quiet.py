@@ -27,9 +27,10 @@ _RANKS: Mapping[Priority, int] = {"critical": 0, "high": 1, "normal": 2}
 class Manners:
     """How quiet to be.
 
-    budget     hints a call may bring, critical ones not counted
-    pauses_ms  shortest time since the last hint, whatever that was
-    again_ms   shortest time until the same element of the same rule is brought up again
+    budget         hints a call may bring, critical ones not counted
+    pauses_ms      shortest time since the last hint, whatever that was
+    again_ms       shortest time until the same element of the same rule is brought up again
+    taken_back_ms  shortest time after a hint was taken back, so that the screen does not flash
     """
 
     budget: int = 3
@@ -37,6 +38,7 @@ class Manners:
         default_factory=lambda: {"critical": 0, "high": 4_000, "normal": 8_000}, hash=False
     )
     again_ms: int = 60_000
+    taken_back_ms: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Quiet:
         self._on_screen: dict[Hint, int] = {}  # till when
         self._brought_up: dict[tuple[str, str], int] = {}
         self._muted: set[str] = set()
-        self._last_ms: int | None = None
+        self._shown_ms: list[int] = []  # when, oldest first
+        self._not_before_ms = 0
         self._left = manners.budget
 
     def choose(self, wanted: Iterable[Hint], at_ms: int, *, in_flow: bool) -> list[Hint]:
@@ -81,6 +84,14 @@ class Quiet:
         """It was withdrawn or put away: its place is free."""
         self._on_screen.pop(hint, None)
 
+    def take_back(self, hint: Hint, at_ms: int) -> None:
+        """It was never true: as if it had not been shown, but nothing takes its place at once."""
+        self.gone(hint)
+        for ms in {self._brought_up.pop((hint.rule, element)) for element in hint.elements}:
+            self._shown_ms.remove(ms)
+        self._left += hint.priority != "critical"
+        self._not_before_ms = at_ms + self._manners.taken_back_ms
+
     def mute(self, rule: str) -> None:
         """Nothing more of this rule in this call."""
         self._muted.add(rule)
@@ -88,7 +99,9 @@ class Quiet:
     def _may(self, hint: Hint, at_ms: int, in_flow: bool) -> bool:
         if hint.rule in self._muted or any(other.priority == hint.priority for other in self._on_screen):
             return False
-        if self._last_ms is not None and at_ms - self._last_ms < self._manners.pauses_ms[hint.priority]:
+        if at_ms < self._not_before_ms:
+            return False
+        if self._shown_ms and at_ms - self._shown_ms[-1] < self._manners.pauses_ms[hint.priority]:
             return False
         if any(self._is_recent(hint.rule, element, at_ms) for element in hint.elements):
             return False
@@ -102,7 +115,7 @@ class Quiet:
 
     def _show(self, hint: Hint, at_ms: int) -> None:
         self._on_screen[hint] = at_ms + hint.show_ms
-        self._last_ms = at_ms
+        self._shown_ms.append(at_ms)
         self._left -= hint.priority != "critical"
         self._brought_up.update({(hint.rule, element): at_ms for element in hint.elements})
 
