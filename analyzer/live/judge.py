@@ -249,7 +249,7 @@ class Judge:
     def _nothing_said(self, segment: Segment) -> None:
         """Speech of which no text came: what its interim text was, and broke, is not so."""
         role = segment.role
-        if self._sides[role].seen[0] < segment.span.end_ms:
+        if self._sides[role].seen_ms < segment.span.end_ms:
             self._clear_interim(role, segment.span)
         if gone := self._early_before(role, segment.span.end_ms):
             self._withdraw_early(role, gone)
