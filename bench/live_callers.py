@@ -14,7 +14,7 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -301,7 +301,7 @@ class TextOnly:
 
     def glimpsed(self, segment: Segment, utterance: Utterance | None, *, complete: bool) -> None: ...
 
-    def tick(self, at_ms: int) -> None: ...
+    def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None: ...
 
     @property
     def is_waiting(self) -> bool:
