@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections import Counter
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from analyzer.live.hub import Hub, Session
 from analyzer.live.messages import Pace, Speaker, Timer
 from analyzer.serve.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 FOLLOW_S = 0.25
 PAGE = 500  # events read at once
@@ -160,21 +163,26 @@ class Board:
         self._interrupted = [_recovered(hub, call_id) for call_id in hub.recovered[-MOST_ENDED:]]
         self.calls: list[CallState] = list(self._interrupted)
         self.text = self._text()
+        self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
 
     async def follow(self) -> None:
         """Keep up for ever. Reading and counting happen beside the event loop."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:  # one call that cannot be read does not stop the others for ever
+                log.exception("how the calls stand could not be read")
             await asyncio.sleep(FOLLOW_S)
 
     async def refresh(self) -> None:
         """Read what was added since; tell the streams if it changes anything."""
-        before = self.text
-        self.calls, self.text = await asyncio.to_thread(self._read)
-        if self.text != before:
-            self._changed.set()
-            self._changed = asyncio.Event()
+        async with self._reading:  # the followers are for one thread at a time
+            before = self.text
+            self.calls, self.text = await asyncio.to_thread(self._read)
+            if self.text != before:
+                self._changed.set()
+                self._changed = asyncio.Event()
 
     async def change(self, within_s: float) -> None:
         """Until there is something new to show, or so long."""
@@ -192,7 +200,7 @@ class Board:
         sessions = self._hub.sessions
         known = {session.call_id for session in sessions}
         for call_id in self._followers.keys() - known:
-            del self._followers[call_id]
+            self._followers.pop(call_id, None)
         for session in sessions:
             follower = self._followers.setdefault(session.call_id, _Follower(session, self._metrics))
             if not follower.is_done:
