@@ -89,12 +89,23 @@ def test_a_missing_opening_element_is_named_before_it_is_too_late() -> None:
     lines = [
         (AGENT, 500, "您好，云岭银行，请问有什么可以帮您？"),
         (CUSTOMER, 6_000, "我想问一下信用卡怎么还款比较划算。"),
-        (AGENT, 13_000, "好的，工号三零一七为您服务。"),
+        (AGENT, 13_000, "工号三零一七。"),
     ]
     call = played(lines, 20_000)
     assert [nudge["message"] for nudge in call.nudges] == ["还没报工号"]
     assert call.nudges[0]["at_ms"] < 13_000
     assert [state for _, state in states(call)] == ["shown", "withdrawn"]
+
+
+def test_a_reminder_stays_while_the_agent_speaks_of_something_else() -> None:
+    lines = [
+        (AGENT, 500, "您好，云岭银行，请问有什么可以帮您？"),
+        (CUSTOMER, 6_000, "我想问一下信用卡怎么还款比较划算。"),
+        (AGENT, 11_500, "好的，我看一下，您这张卡的账单日是每个月的五号。"),
+    ]
+    call = Played([utterance(*line) for line in lines])
+    call.play(13_000)
+    assert [state for _, state in states(call)] == ["shown"]
 
 
 def test_no_reminder_comes_while_what_was_said_is_still_being_recognised() -> None:

@@ -178,10 +178,10 @@ class Coach:
         if self._is_over:
             return
         self._drop_shown(at_ms)
-        owed = [] if unrecognised else [one for one in engine.owed() if not self._may_be_met(one.occasion)]
+        owed = [] if unrecognised else engine.owed()
         if not unrecognised:
             self._withdraw_met(owed, at_ms)
-        reminders = self._reminders(owed, at_ms)
+        reminders = self._reminders([one for one in owed if not self._may_be_met(one.occasion)], at_ms)
         slips = self._slip_hints(at_ms)
         rate = self._rate_hints(at_ms)
         for hint in self._quiet.choose([*slips, *reminders, *rate], at_ms, in_flow=self._is_in_flow(at_ms)):
@@ -219,6 +219,10 @@ class Coach:
         """Somebody is saying, at this moment, what the reminder would miss."""
         return Role.AGENT in self._voiced or (occasion is Occasion.QUIET and bool(self._voiced))
 
+    def _is_broken(self, occasion: Occasion) -> bool:
+        """The first sound ends a wait or a silence; words that are owed are owed until they are text."""
+        return occasion in (Occasion.WAIT, Occasion.QUIET) and self._may_be_met(occasion)
+
     def _reminders(self, owed: Iterable[Owed], at_ms: int) -> dict[Hint, Sequence[Owed]]:
         """One hint per rule: elements that are due together are told together, of steps in time the last."""
         by_rule: dict[tuple[str, Occasion], list[Owed]] = {}
@@ -249,8 +253,8 @@ class Coach:
         )
 
     def _withdraw_met(self, owed: Iterable[Owed], at_ms: int) -> None:
-        """Reminders of what was said by now."""
-        open_ones = {(one.rule, one.element) for one in owed}
+        """Reminders of what was said by now, and of a wait or a silence that somebody ends."""
+        open_ones = {(one.rule, one.element) for one in owed if not self._is_broken(one.occasion)}
         for nudge in list(self._nudges.values()):
             if nudge.owed and open_ones.isdisjoint(nudge.owed):
                 self._withdraw(nudge, at_ms)
