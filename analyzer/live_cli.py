@@ -564,6 +564,7 @@ def _follow(
     from analyzer.catalog import load_pack
     from analyzer.live.hub import Hub
     from analyzer.live.scheduler import Scheduler
+    from analyzer.live.warming import warm_up
     from analyzer.runs import RunFolder
 
     name = model_for(model, caller.recordings)
@@ -572,10 +573,11 @@ def _follow(
     recogniser = load_recogniser(name, device, workers, offline=offline)
     settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
     with RunFolder(run, settings, inputs=[caller.call_id], fresh=caller.fresh) as folder:
-        caller.open()
+        warm_up(recogniser, rules)
         scheduler = Scheduler(recogniser, workers=workers)
         hub = Hub(rules, scheduler, folder, most_calls=1, clock=caller.clock)
         try:
+            caller.open()  # last: what a device hears before the call begins would be lost
             session = _open_session(hub, caller)
             error = _until_over(hub, session, caller, rules, plain=plain or not sys.stdout.isatty())
         finally:

@@ -309,6 +309,13 @@ class _Line:
         stream = self._stream
         return stream is None or not stream.active or self._capture.clock() - self._last_s > GONE_AFTER_S
 
+    def begin(self) -> None:
+        """What was heard before the call is none of it, nor is what was lost then."""
+        with suppress(queue.Empty):
+            while True:
+                self._blocks.get_nowait()
+        self.overflows = self._told_overflows = 0
+
     # ---- its thread
 
     def run(self, session: Session) -> None:
@@ -428,6 +435,7 @@ class Capture:
         """The call begins now: what the devices hear is its audio."""
         self.began_s = self.clock()
         for line in self._lines:
+            line.begin()
             name = f"device-{line.source.device.index}"
             self._threads.append(threading.Thread(target=line.run, args=(session,), name=name, daemon=True))
             self._threads[-1].start()
