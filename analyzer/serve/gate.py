@@ -21,15 +21,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from analyzer.web import CONTENT_SECURITY_POLICY
+
 COOKIE = "analyzer_token"
 MOST_BYTES = 64 * 1024  # of a request's body and of a WebSocket message: four seconds of stereo at 8 kHz
 UNAUTHORISED, FOREIGN = 4401, 4403  # WebSocket close codes
 
 _PAGES = re.compile(r"/|/(overlay|supervisor)(/.*)?")
 _SENDERS = re.compile(r"/live/(twilio|freeswitch/.+|.+/audio)")
-_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _HEADERS = {
-    "content-security-policy": _POLICY,
+    "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
