@@ -125,6 +125,15 @@ def test_the_call_stands_on_the_board_while_it_runs_and_with_its_report_when_it_
     assert over["score"] == over["report"]["score"]
 
 
+def test_a_call_of_an_earlier_process_is_found_with_its_report(client: TestClient, hub: Hub) -> None:
+    play(client, "c1", seconds=1)
+    follow(client, "c1")
+    client.get("/api/calls")
+    hub._sessions.clear()  # as if started anew
+    over = client.get("/api/calls/c1").json()
+    assert (over["state"], over["report"]["call_id"]) == ("ended", "c1")
+
+
 def test_what_is_refused_and_how(client: TestClient, hub: Hub) -> None:
     with client.websocket_connect("/live/c1/audio") as first:
         begin(first)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from analyzer.live.messages import live_schema
 from analyzer.live.refusal import Refusal
 from analyzer.schemas import SCHEMAS
-from analyzer.serve.board import Calls, CallState
+from analyzer.serve.board import Calls, CallState, earlier_call
 from analyzer.serve.desk import Desk, Leg
 from analyzer.serve.events import find_log, read_after
 from analyzer.types import Direction, Role
@@ -148,6 +148,8 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
         """One call, with its report once it is over."""
         await desk.board.refresh()
         call = desk.board.call(call_id)
+        if call is None:
+            call = await asyncio.to_thread(earlier_call, desk.hub, call_id)
         if call is None:
             raise HTTPException(404, UNKNOWN_CALL)
         is_over = call.state in ("ended", "interrupted")

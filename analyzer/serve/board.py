@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -219,15 +220,24 @@ class Board:
         return Calls(calls=self.calls).model_dump_json()
 
 
+def earlier_call(hub: Hub, call_id: str) -> CallState | None:
+    """A call that an earlier process ended, by its report. Reads the disk."""
+    report = hub.report(call_id)
+    return None if report is None else _from_report(call_id, report, "ended")
+
+
 def _recovered(hub: Hub, call_id: str) -> CallState:
     """A call that an earlier process left behind."""
-    report = hub.report(call_id) or {}
+    return _from_report(call_id, hub.report(call_id) or {}, "interrupted")
+
+
+def _from_report(call_id: str, report: Mapping[str, Any], state: State) -> CallState:
     findings = Counter(one["severity"] for rule in report.get("rules", ()) for one in rule["findings"])
     metadata = report.get("metadata", {})
     return CallState(
         call_id=call_id,
         direction=report.get("direction", "unknown"),
-        state="interrupted",
+        state=state,
         started_at=None,
         duration_ms=report.get("duration_ms", 0),
         agent_id=metadata.get("agent_id"),
