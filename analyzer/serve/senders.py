@@ -145,6 +145,7 @@ class Sender:
         if session is None:
             return []
         if self._leg is not None and session.n_senders > 1:
+            session.hang_up((self._leg.role,))  # what it does not send from now on is no loss
             self.lost()  # the other leg goes on
             return []
         try:
