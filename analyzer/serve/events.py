@@ -104,7 +104,8 @@ def add_event_routes(app: FastAPI, desk: Desk) -> None:
         agent = _Agent(desk, session if is_overlay else None)
         desk.streams += 1
         try:
-            await _both(_send_events(socket, source, after, agent), _hear_agent(socket, desk, session), desk)
+            hearing = _hear_agent(socket, desk, session) if is_overlay else _ignore(socket)  # who watches cannot act
+            await _both(_send_events(socket, source, after, agent), hearing, desk)
         finally:
             desk.streams -= 1
 
@@ -118,11 +119,12 @@ async def _both(sending: Coroutine[Any, Any, None], hearing: Coroutine[Any, Any,
         finally:
             for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            gone = (asyncio.CancelledError, WebSocketDisconnect, TimeoutError, RuntimeError)
-            if isinstance(result, BaseException) and not isinstance(result, gone):
-                raise result
+            await asyncio.wait(tasks)  # not gather, which would hide from a cancelled caller who cancelled it
+        for task in tasks:
+            gone = (WebSocketDisconnect, TimeoutError, RuntimeError)
+            fault = None if task.cancelled() else task.exception()
+            if fault is not None and not isinstance(fault, gone):
+                raise fault
 
 
 # ---- to the client
