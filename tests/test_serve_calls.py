@@ -240,7 +240,7 @@ def test_an_overlay_that_talks_nonsense_or_too_much_is_closed(client: TestClient
     with client.websocket_connect("/live/c1/audio") as sender:
         begin(sender)
         for messages, code in (["{"], 4400), ([text({"type": "dismiss", "nudge": "n"})] * 60, 4429):
-            with client.websocket_connect("/live/c1/events", headers=dict(BEARER)) as overlay:
+            with client.websocket_connect("/live/c1/events?viewer=overlay", headers=dict(BEARER)) as overlay:
                 for message in messages:
                     overlay.send_text(message)
                 assert drained(overlay)[1] == code

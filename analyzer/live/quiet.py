@@ -121,4 +121,5 @@ class Quiet:
 
 
 def _urgency(hint: Hint) -> tuple[int, bool, int, str, list[str]]:
-    return _RANKS[hint.priority], hint.kind == "rate", hint.since_ms, hint.rule, sorted(hint.elements)
+    order = _RANKS[hint.priority], hint.kind == "rate", hint.since_ms, hint.rule, sorted(hint.elements)
+    return *order, hint.kind, hint.message, hint.suggestion or "", hint.show_ms
