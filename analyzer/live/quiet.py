@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["forbidden", "owed", "respond", "rate", "hold", "silence"]
 Priority = Literal["critical", "high", "normal"]
@@ -120,6 +120,6 @@ class Quiet:
         self._brought_up.update({(hint.rule, element): at_ms for element in hint.elements})
 
 
-def _urgency(hint: Hint) -> tuple[int, bool, int, str, list[str]]:
+def _urgency(hint: Hint) -> tuple[Any, ...]:
     order = _RANKS[hint.priority], hint.kind == "rate", hint.since_ms, hint.rule, sorted(hint.elements)
     return *order, hint.kind, hint.message, hint.suggestion or "", hint.show_ms
