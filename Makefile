@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system lint rules schemas golden bench
+.PHONY: help run test test-system lint rules schemas golden bench bench-live
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -39,8 +39,11 @@ schemas: $(VENV)/.installed  ## write docs/schemas of rule files, word lists, pr
 golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 rewrites them
 	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)
 
-bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish
-	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py); done
+bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish, but for live calls
+	@set -e; for name in asr batch provisional rules rules_speed vad; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
+
+bench-live: $(VENV)/.dev  ## live calls: latency and other policies, faults, an hour of four calls; takes about three hours
+	@set -e; for name in live live_faults live_soak; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12")'
