@@ -219,9 +219,9 @@ def test_each_turn_is_loud_on_its_own_channel_only(call: str) -> None:
 
 
 def test_generating_a_call_again_gives_the_same_truth_and_recording(tmp_path: Path) -> None:
-    """Text byte for byte, sound but for the last bit: where a value lies half way, the order in which a vector unit adds
-    up rounds it either way, and that follows where the memory happens to lie. If this fails, compare the installed
-    versions of numpy, soxr and av with constraints.txt before looking for a fault in the generator.
+    """Text byte for byte, sound but for the last bit: a value half way between two is rounded by the order in which a
+    vector unit adds up, which follows where the memory happens to lie. If this fails, compare the installed versions of
+    numpy, soxr and av with constraints.txt before looking for a fault in the generator.
     """
     try:
         ctypes.CDLL("libespeak-ng.so.1")
