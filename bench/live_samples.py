@@ -41,6 +41,9 @@ class Heard:
 
 
 def follow(server: Server, recording: Recording, heard: Heard) -> None:
+    while not heard.began:
+        time.sleep(0.05)
+    time.sleep(0.5)  # a call has to be there before it is followed
     for event in server.events(recording.call_id):
         if event["type"] == "utterance":
             heard.finals.append((time.monotonic(), event))
@@ -74,7 +77,6 @@ def main() -> None:
         senders = [threading.Thread(target=send, args=(server, r, heard[r.call_id], start)) for r in recordings]
         for sender in senders:
             sender.start()
-        time.sleep(2)  # a call has to be there before it is followed
         followers = [threading.Thread(target=follow, args=(server, r, heard[r.call_id])) for r in recordings]
         for follower in followers:
             follower.start()
