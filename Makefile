@@ -43,7 +43,7 @@ bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish, but
 	@set -e; for name in asr batch provisional rules rules_speed vad; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 bench-live: $(VENV)/.dev  ## live calls: latency and other policies, faults, an hour of four calls; takes about three hours
-	@set -e; for name in live live_faults live_soak; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
+	@set -e; for name in live live_samples live_faults live_soak; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12")'
