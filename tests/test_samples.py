@@ -218,23 +218,32 @@ def test_each_turn_is_loud_on_its_own_channel_only(call: str) -> None:
             assert level_db(other, start, end) < max(-45, noise_db.get(other, -55) + 3)
 
 
-def test_generating_a_call_again_gives_the_same_truth_and_recording(tmp_path: Path) -> None:
-    """Text byte for byte, sound but for the last bit: a value half way between two is rounded by the order in which a
-    vector unit adds up, which follows where the memory happens to lie. If this fails, compare the installed versions of
-    numpy, soxr and av with constraints.txt before looking for a fault in the generator.
+def test_generating_a_call_again_gives_the_same_truth(tmp_path: Path) -> None:
+    made = _generated(tmp_path)
+    for name in (f"{GENERATED}/truth.json", "manifest.csv"):
+        assert (made / name).read_bytes() == (SAMPLES / name).read_bytes(), name
+
+
+@pytest.mark.system  # on a busy machine the sound was seen to differ now and then; why is not known
+def test_generating_a_call_again_gives_the_same_recording(tmp_path: Path) -> None:
+    """If this fails on a quiet machine, compare the installed versions of numpy, soxr and av with constraints.txt before
+    looking for a fault in the generator.
     """
+    again, shipped = (_sound(folder / GENERATED / "call.wav") for folder in (_generated(tmp_path), SAMPLES))
+    assert np.array_equal(again, shipped)
+
+
+GENERATED = "mall-shoe-exchange"  # uncompressed, so that no encoder version comes in
+
+
+def _generated(folder: Path) -> Path:
     try:
         ctypes.CDLL("libespeak-ng.so.1")
     except OSError:
         pytest.skip("libespeak-ng.so.1 is not installed (apt-get install espeak-ng)")
-    call = "mall-shoe-exchange"  # uncompressed, so that no encoder version comes in
-    command = [sys.executable, "-m", "samples.generate", call, "--to", str(tmp_path)]
+    command = [sys.executable, "-m", "samples.generate", GENERATED, "--to", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    for name in (f"{call}/truth.json", "manifest.csv"):
-        assert (tmp_path / name).read_bytes() == (SAMPLES / name).read_bytes(), name
-    again, shipped = (_sound(folder / call / "call.wav") for folder in (tmp_path, SAMPLES))
-    assert np.abs(again - shipped).max() <= 1
-    assert np.mean(again != shipped) < 1e-4
+    return folder
 
 
 def _sound(path: Path) -> NDArray[np.int32]:
