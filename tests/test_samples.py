@@ -226,8 +226,8 @@ def test_generating_a_call_again_gives_the_same_truth(tmp_path: Path) -> None:
 
 @pytest.mark.system  # on a busy machine the sound was seen to differ now and then; why is not known
 def test_generating_a_call_again_gives_the_same_recording(tmp_path: Path) -> None:
-    """If this fails on a quiet machine, compare the installed versions of numpy, soxr and av with constraints.txt before
-    looking for a fault in the generator.
+    """If this fails on a quiet machine, compare the installed versions of numpy, soxr and av with constraints.txt
+    before looking for a fault in the generator.
     """
     again, shipped = (_sound(folder / GENERATED / "call.wav") for folder in (_generated(tmp_path), SAMPLES))
     assert np.array_equal(again, shipped)
