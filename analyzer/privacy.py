@@ -1,0 +1,1 @@
+"""Personal identifiers in what was said, written or spoken: found, and masked."""
