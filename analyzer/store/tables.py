@@ -142,7 +142,9 @@ class RuleResult(Base):
     """What a rule said of a call. Rules that did not apply have no row (the report has them)."""
 
     __tablename__ = "rule_results"
-    __table_args__ = (Index("ix_rule_results_rule", "rule", "outcome"),)
+    __table_args__ = (
+        Index("ix_rule_results_final", "final_outcome", "rule", "call_pk"),
+    )  # covers the sums over all calls
     call_pk: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
     rule: Mapped[str] = mapped_column(String(120), primary_key=True)
     title: Mapped[str]
@@ -258,8 +260,8 @@ class SavedView(Base):
 
 
 class Plan(Base):
-    """A sampling plan. kind: random | per_agent | by_rule | by_score | critical; ``options`` as
-    analyzer.review.sampling reads them (share or count, seed, filter, second_share, reviewers with quotas)."""
+    """A sampling plan. kind: random | per_agent | by_rule | by_score | critical | audit; ``options`` as
+    analyzer.review.sampling.Options reads them (share or count, seed, frame, second_share, reviewers with quotas)."""
 
     __tablename__ = "plans"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -333,19 +335,23 @@ class Review(Base):
 
 
 class AuditedSegment(Base):
-    """An unflagged agent utterance that somebody listened to. ``rule``: what it breaks all the same, null for nothing.
-    ``of_unflagged`` is how many utterances the sample stands for, so recall can be estimated."""
+    """An agent utterance without any finding that an audit drew to be listened to, so that recall can be estimated.
+
+    missed       the rules that it breaks all the same, none for an empty list; null until somebody listened
+    unflagged    how many such utterances the call had when this one was drawn
+    call_weight  how many calls of the audit's frame its call stands for
+    """
 
     __tablename__ = "audited_segments"
-    __table_args__ = (UniqueConstraint("call_pk", "turn", "reviewer_id"),)
+    __table_args__ = (UniqueConstraint("assignment_id", "turn"),)
     id: Mapped[int] = mapped_column(primary_key=True)
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id", ondelete="CASCADE"))
     call_pk: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), index=True)
     turn: Mapped[int]
-    rule: Mapped[str | None] = mapped_column(String(120), index=True)
-    finding_id: Mapped[int | None] = mapped_column(ForeignKey("findings.id", ondelete="SET NULL"))
-    plan_id: Mapped[int | None] = mapped_column(ForeignKey("plans.id"))
-    reviewer_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
-    at: Mapped[datetime]
+    unflagged: Mapped[int]
+    call_weight: Mapped[float]
+    missed: Mapped[list[Any] | None]
+    at: Mapped[datetime | None]
 
 
 class ManualScore(Base):

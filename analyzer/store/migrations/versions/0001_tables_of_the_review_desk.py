@@ -322,7 +322,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("call_pk", "rule", name=op.f("pk_rule_results")),
     )
     with op.batch_alter_table("rule_results", schema=None) as batch_op:
-        batch_op.create_index("ix_rule_results_rule", ["rule", "outcome"], unique=False)
+        batch_op.create_index("ix_rule_results_final", ["final_outcome", "rule", "call_pk"], unique=False)
 
     op.create_table(
         "turns",
@@ -398,29 +398,24 @@ def upgrade() -> None:
     op.create_table(
         "audited_segments",
         sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("assignment_id", sa.Integer(), nullable=False),
         sa.Column("call_pk", sa.Integer(), nullable=False),
         sa.Column("turn", sa.Integer(), nullable=False),
-        sa.Column("rule", sa.String(length=120), nullable=True),
-        sa.Column("finding_id", sa.Integer(), nullable=True),
-        sa.Column("plan_id", sa.Integer(), nullable=True),
-        sa.Column("reviewer_id", sa.Integer(), nullable=False),
-        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("unflagged", sa.Integer(), nullable=False),
+        sa.Column("call_weight", sa.Double(), nullable=False),
+        sa.Column("missed", Json, nullable=True),
+        sa.Column("at", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["assignment_id"], ["assignments.id"], name=op.f("fk_audited_segments_assignment_id"), ondelete="CASCADE"
+        ),
         sa.ForeignKeyConstraint(
             ["call_pk"], ["calls.id"], name=op.f("fk_audited_segments_call_pk"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["finding_id"], ["findings.id"], name=op.f("fk_audited_segments_finding_id"), ondelete="SET NULL"
-        ),
-        sa.ForeignKeyConstraint(["plan_id"], ["plans.id"], name=op.f("fk_audited_segments_plan_id")),
-        sa.ForeignKeyConstraint(["reviewer_id"], ["users.id"], name=op.f("fk_audited_segments_reviewer_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audited_segments")),
-        sa.UniqueConstraint(
-            "call_pk", "turn", "reviewer_id", name=op.f("uq_audited_segments_call_pk_turn_reviewer_id")
-        ),
+        sa.UniqueConstraint("assignment_id", "turn", name=op.f("uq_audited_segments_assignment_id_turn")),
     )
     with op.batch_alter_table("audited_segments", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_audited_segments_call_pk"), ["call_pk"], unique=False)
-        batch_op.create_index(batch_op.f("ix_audited_segments_rule"), ["rule"], unique=False)
 
     op.create_table(
         "case_drafts",
@@ -535,7 +530,6 @@ def downgrade() -> None:
 
     op.drop_table("case_drafts")
     with op.batch_alter_table("audited_segments", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_audited_segments_rule"))
         batch_op.drop_index(batch_op.f("ix_audited_segments_call_pk"))
 
     op.drop_table("audited_segments")
@@ -551,7 +545,7 @@ def downgrade() -> None:
     op.drop_table("appeals")
     op.drop_table("turns")
     with op.batch_alter_table("rule_results", schema=None) as batch_op:
-        batch_op.drop_index("ix_rule_results_rule")
+        batch_op.drop_index("ix_rule_results_final")
 
     op.drop_table("rule_results")
     op.drop_table("reports")
