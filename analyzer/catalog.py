@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from analyzer.errors import ConfigError
 from analyzer.rules import (
     Fault,
+    ManualItem,
     Pack,
     Profile,
     Rule,
@@ -365,6 +366,9 @@ class _Loader:
             return file, ProfileSpec(name=name)
         if spec.name != name:
             self._fault(file, Fault(("name",), f"name {spec.name!r} differs from the file's, {name!r}"))
+        for index, item in enumerate(spec.manual):
+            if item.id in (other.id for other in spec.manual[:index]):
+                self._fault(file, Fault(("manual", index), f"manual item {item.id!r} is listed twice"))
         return file, spec
 
     def _with_extended(self, file: YamlFile, chain: list[str]) -> dict[str, Any]:
@@ -526,12 +530,22 @@ class WeightSpec(_Spec):
     options: dict[str, Any] = {}
 
 
+class ManualItemSpec(_Spec):
+    """What a person scores by hand. ``clause``: an id of the ledger."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)
+    title: str = Field(min_length=1)
+    max_points: float = Field(gt=0)
+    clause: str | None = None
+
+
 class ProfileSpec(_Spec):
     name: str
     title: str = ""
     extends: str | None = None
     pass_mark: float = Field(default=PASS_MARK, ge=0, le=100)
     rules: dict[str, WeightSpec] = {}
+    manual: list[ManualItemSpec] = []
 
     def runs(self, rule_id: str) -> bool:
         return rule_id not in self.rules or self.rules[rule_id].enabled
@@ -540,14 +554,16 @@ class ProfileSpec(_Spec):
 def _profile_problem(problem: Any, place: tuple[str | int, ...]) -> str:
     key = str(place[-1]) if place else ""
     if problem["type"] == "extra_forbidden":
-        known = ProfileSpec.model_fields if len(place) == 1 else WeightSpec.model_fields
+        below: dict[str | int, type[_Spec]] = {"rules": WeightSpec, "manual": ManualItemSpec}
+        known = (ProfileSpec if len(place) == 1 else below[place[0]]).model_fields
         return f"unknown key {key!r}{did_you_mean(key, known)}"
     return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
 def _profile_of(name: str, spec: ProfileSpec, rules: Iterable[Rule]) -> Profile:
     weights = {rule.id: _weight(spec.rules[rule.id], rule) for rule in rules if rule.id in spec.rules}
-    return Profile(name, spec.title, spec.pass_mark, weights)
+    manual = tuple(ManualItem(item.id, item.title, item.max_points, item.clause) for item in spec.manual)
+    return Profile(name, spec.title, spec.pass_mark, weights, manual)
 
 
 def _weight(spec: WeightSpec, rule: Rule) -> Weight:

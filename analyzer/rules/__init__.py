@@ -7,7 +7,7 @@ from analyzer.rules.call import Call, Window
 from analyzer.rules.faults import Fault, RuleFaults, did_you_mean
 from analyzer.rules.findings import Element, Finding, Judgement, Owed
 from analyzer.rules.kinds import KINDS, parse_rule
-from analyzer.rules.pack import Pack, Profile, Weight
+from analyzer.rules.pack import ManualItem, Pack, Profile, Weight
 from analyzer.rules.patterns import Pattern, PatternError
 from analyzer.rules.phrases import Hit, Phrase, PhraseSet
 from analyzer.rules.said import Place, Said
@@ -22,6 +22,7 @@ __all__ = [
     "Finding",
     "Hit",
     "Judgement",
+    "ManualItem",
     "Owed",
     "Pack",
     "Pattern",

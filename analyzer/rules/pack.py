@@ -45,13 +45,25 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
+class ManualItem:
+    """A norm that no rule can judge and a person scores (人工项). ``clause``: the ledger's."""
+
+    id: str
+    title: str
+    max_points: float
+    clause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """A quality scheme (质检方案): pass mark and weights by rule id."""
+    """A quality scheme (质检方案): pass mark, weights by rule id, and what people score by hand. Manual items count in
+    final scores only."""
 
     name: str
     title: str = ""
     pass_mark: float = PASS_MARK
     weights: Mapping[str, Weight] = field(default_factory=dict)
+    manual: tuple[ManualItem, ...] = ()
 
     def weight(self, rule: Rule) -> Weight:
         return self.weights.get(rule.id) or Weight.of(rule.severity)
