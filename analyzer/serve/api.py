@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from analyzer.desk.problems import Error, Problem
 from analyzer.live.messages import live_schema
 from analyzer.live.refusal import Refusal
 from analyzer.schemas import SCHEMAS
@@ -21,13 +22,6 @@ from analyzer.types import Direction, Role
 
 LONGEST_WHISPER = 60  # characters: one line that an agent takes in at a glance
 UNKNOWN_CALL = "没有这通电话"
-
-
-class Error(BaseModel):
-    """Every error looks like this. ``code`` is for programs, ``message`` for people."""
-
-    code: str
-    message: str
 
 
 class CallWithReport(CallState):
@@ -170,7 +164,7 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
         try:
             name = session.whisper(whisper.text, whisper.sender)
         except Refusal:
-            raise HTTPException(409, "通话已结束，提示无法送达") from None
+            raise Problem(409, "通话已结束，提示无法送达", "call_ended") from None
         desk.metrics.whispers.labels("sent").inc()
         await asyncio.to_thread(desk.audit.note, "whisper_sent", call_id=call_id, whisper=name, sender=whisper.sender)
         return WhisperSent(id=name)

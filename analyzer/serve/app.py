@@ -10,11 +10,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from analyzer import __version__
+from analyzer.desk.app import ReviewDesk, add_desk
+from analyzer.desk.problems import as_json, read_invalid
 from analyzer.live.hub import Hub
 from analyzer.serve.api import add_api_routes
 from analyzer.serve.asyncapi import asyncapi_document
@@ -27,37 +29,65 @@ from analyzer.serve.gate import Gate
 from analyzer.serve.metrics import Metrics
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 409: "call_ended", 413: "too_large"}
 
 
 def create_app(
-    hub: Hub, *, token: str, metrics: Metrics | None = None, metrics_open: bool = False, web: Path = WEB
+    hub: Hub,
+    *,
+    token: str,
+    metrics: Metrics | None = None,
+    metrics_open: bool = False,
+    web: Path = WEB,
+    review: ReviewDesk | None = None,
 ) -> FastAPI:
     """The server's routes around ``hub``, which stays the caller's to stop.
 
     metrics       the hub's scheduler's meter, if it has one
     metrics_open  ``/metrics`` needs no token
     web           folder of the pages
+    review        the review desk, which then has its place in the same server
     """
     metrics = metrics or Metrics()
     metrics.watch(hub)
     desk = Desk(hub, token, metrics, Audit(hub.run.path), Board(hub, metrics))
-    app = FastAPI(
-        title="analyzer", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan,
-        description="Live calls. Streams are described in /asyncapi.json. Every call needs the token, but /healthz.",
-    )  # fmt: skip
+    app = _new_app(
+        "Live calls. Streams are described in /asyncapi.json. Every call needs the token, but /healthz.", _lifespan
+    )
     app.state.desk = desk
-    _add_pages(app, web)
+    _add_pages(app, web, has_home=review is None)
     add_api_routes(app, desk)
     add_event_routes(app, desk)
     add_audio_routes(app, desk)
     _describe(app)
+    return _guarded(app, token, web, review, {"/healthz", *(("/metrics",) if metrics_open else ())})
+
+
+def create_desk_app(review: ReviewDesk, *, token: str, web: Path = WEB) -> FastAPI:
+    """The review desk alone: no model, no live calls."""
+    app = _new_app("The review desk.")
+
+    @app.get("/healthz", tags=["service"])
+    def healthz() -> dict[str, str]:
+        """Whether the server runs. Needs no token."""
+        return {"status": "ok"}
+
+    return _guarded(app, token, web, review, {"/healthz"})
+
+
+def _new_app(description: str, lifespan: Any = None) -> FastAPI:
+    app = FastAPI(
+        title="analyzer", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan, description=description
+    )
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_middleware(
-        Gate, token=token, door=web / "token.html",
-        open_paths=frozenset({"/healthz", *(("/metrics",) if metrics_open else ())}),
-    )  # fmt: skip
+    return app
+
+
+def _guarded(app: FastAPI, token: str, web: Path, review: ReviewDesk | None, open_paths: set[str]) -> FastAPI:
+    """With the desk, the static files and the gate around all."""
+    public = add_desk(app, review) if review is not None else frozenset()
+    app.mount("/static", StaticFiles(directory=web / "static", check_dir=False), name="static")
+    app.add_middleware(Gate, token=token, door=web / "token.html", open_paths=public | open_paths, desk=review)
     return app
 
 
@@ -75,10 +105,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 # ---- pages
 
 
-def _add_pages(app: FastAPI, web: Path) -> None:
-    @app.get("/", tags=["pages"], response_class=RedirectResponse, status_code=307)
-    async def home() -> str:
-        return "/supervisor"
+def _add_pages(app: FastAPI, web: Path, *, has_home: bool) -> None:
+    if has_home:
+
+        @app.get("/", tags=["pages"], response_class=RedirectResponse, status_code=307)
+        async def home() -> str:
+            return "/supervisor"
 
     @app.get("/overlay", tags=["pages"], response_class=FileResponse)
     async def overlay_of_agent(agent: str = "") -> Response:
@@ -99,8 +131,6 @@ def _add_pages(app: FastAPI, web: Path) -> None:
     async def supervised_call(call_id: str) -> Response:
         """One call, with a box to whisper to its agent."""
         return _page(web, "call.html")
-
-    app.mount("/static", StaticFiles(directory=web / "static", check_dir=False), name="static")
 
 
 def _page(web: Path, name: str) -> Response:
@@ -141,14 +171,9 @@ def _describe(app: FastAPI) -> None:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = _CODES.get(error.status_code, f"http_{error.status_code}")
-    return JSONResponse({"code": code, "message": str(error.detail)}, error.status_code, error.headers)
+    return as_json(error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """Names the first field that is wrong; never repeats what was sent."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return JSONResponse({"code": "invalid", "message": f"{place}: {message}" if place else message}, 422)
+    return as_json(read_invalid(error))

@@ -1,4 +1,8 @@
-"""What is checked before any route sees a request: token, origin, size. One place, so that no route can forget it.
+"""What is checked before any route sees a request: who asks, origin, size. One place, so that no route can forget it.
+
+Who logged in at the review desk has a session cookie and is who they are; whoever has the server's token is the
+service. Either way the routes find them as ``scope["state"]["principal"]``. What they may do is said at each route
+(``analyzer.desk.access``).
 
 A token comes as ``Authorization: Bearer``, as ``?token=`` or as the cookie that the server sets when a page is opened
 with a right ``?token=``; the page's address is then shown without it. Senders of audio name it in their first message
@@ -16,18 +20,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from analyzer.desk.access import SERVICE, SESSION_COOKIE, Principal
+from analyzer.desk.app import ReviewDesk
 from analyzer.web import CONTENT_SECURITY_POLICY
 
 COOKIE = "analyzer_token"
 MOST_BYTES = 64 * 1024  # of a request's body and of a WebSocket message: four seconds of stereo at 8 kHz
+MOST_DESK_BYTES = 1024 * 1024  # of what is sent to the desk: a rule file, a dialogue to try it on
 UNAUTHORISED, FOREIGN = 4401, 4403  # WebSocket close codes
 
 _PAGES = re.compile(r"/|/(overlay|supervisor)(/.*)?")
+_MACHINES = ("/api/", "/live/", "/schemas/", "/metrics", "/openapi.json", "/asyncapi.json")  # no person looks there
 _SENDERS = re.compile(r"/live/(twilio|freeswitch/.+|.+/audio)")
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -42,15 +51,18 @@ class Gate:
 
     door        the page that asks for the token
     open_paths  answer without a token
+    desk        the review desk, if there is one: its logins open too, and pages ask for one
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, door: Path, open_paths: frozenset[str]) -> None:
-        self._app, self._token, self._door = app, token, door
+    def __init__(
+        self, app: ASGIApp, *, token: str, door: Path, open_paths: frozenset[str], desk: ReviewDesk | None = None
+    ) -> None:
+        self._app, self._token, self._door, self._desk = app, token, door, desk
         self._open = open_paths | {"/token"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(scope, _bounded(receive), _with_headers(send))
+            await self._http(scope, _bounded(receive, self._most_bytes(scope["path"])), _with_headers(send))
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:
@@ -59,31 +71,65 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, path = Request(scope, receive), scope["path"]
         try:
-            response = self._refusal(request)
+            response = self._malformed(request)
+            if response is None:
+                who = await self._identify(scope)
+                response = self._refusal(request, who)
             if response is None and path == "/token" and request.method == "POST":
                 response = await self._token_posted(request)
             if response is None:
                 await self._app(scope, receive, send)
                 return
         except _TooLargeError:
-            response = _error(413, "too_large", f"the request is longer than {MOST_BYTES} bytes")
+            response = self._too_large(path)
         await response(scope, receive, send)
 
-    def _refusal(self, request: Request) -> Response | None:
-        """What to answer instead of the route; None lets the request pass."""
-        path = request.url.path
-        if int_or(request.headers.get("content-length"), 0) > MOST_BYTES:
-            return _error(413, "too_large", f"the request is longer than {MOST_BYTES} bytes")
+    def _malformed(self, request: Request) -> Response | None:
+        if int_or(request.headers.get("content-length"), 0) > self._most_bytes(request.url.path):
+            return self._too_large(request.url.path)
         if request.method not in ("GET", "HEAD", "OPTIONS") and not is_same_origin(request.headers):
             return _error(403, "foreign_origin", "the request comes from another site's page")
+        return None
+
+    def _refusal(self, request: Request, who: Principal | None) -> Response | None:
+        """What to answer instead of the route; None lets the request pass."""
+        path = request.url.path
         if path in self._open or path.startswith("/static/"):  # scripts and styles: nothing in them is anybody's
             return None
-        is_page = _PAGES.fullmatch(path) is not None
-        if not self._is_known(request.scope):
-            return self._ask_for_token() if is_page else _error(401, "unauthorised", "缺少访问令牌，或令牌不正确")
-        if is_page and self.is_token(request.query_params.get("token")):
+        if who is None:
+            return self._ask_who(request)
+        if _PAGES.fullmatch(path) and self.is_token(request.query_params.get("token")):
             return self._with_cookie(_without_token(request), request)
         return None
+
+    async def _identify(self, scope: Scope) -> Principal | None:
+        """Who asks; the routes find them in the scope. A token in the request itself comes before a login, and that
+        before a token's cookie, which may be left from another use of the same browser."""
+        who: Principal | None = None
+        if any(self.is_token(given) for given in _tokens_in_request(scope)):
+            who = SERVICE
+        if who is None and self._desk is not None and (session := _cookie(scope, SESSION_COOKIE)):
+            who = await run_in_threadpool(self._desk.principal, session)
+        if who is None and any(self.is_token(given) for given in _tokens_in_cookie(scope)):
+            who = SERVICE
+        scope.setdefault("state", {})["principal"] = who
+        return who
+
+    def _most_bytes(self, path: str) -> int:
+        return MOST_DESK_BYTES if path.startswith("/api/desk/") else MOST_BYTES
+
+    def _too_large(self, path: str) -> Response:
+        return _error(413, "too_large", f"the request is longer than {self._most_bytes(path)} bytes")
+
+    def _ask_who(self, request: Request) -> Response:
+        path = request.url.path
+        if self._desk is not None and not path.startswith(_MACHINES) and request.method in ("GET", "HEAD"):
+            here = quote(f"{path}?{request.url.query}" if request.url.query else path, safe="/")
+            return RedirectResponse(f"/login?next={here}" if path != "/" else "/login", 303)
+        if self._desk is None and _PAGES.fullmatch(path):
+            return self._ask_for_token()
+        asked = "请先登录" if self._desk is not None else "缺少访问令牌，或令牌不正确"
+        return _error(401, "unauthorised", asked)
 
     async def _token_posted(self, request: Request) -> Response:
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
@@ -106,7 +152,7 @@ class Gate:
         code = 0
         if not is_same_origin(headers):
             code = FOREIGN
-        elif not self._is_known(scope):
+        elif await self._identify(scope) is None:
             is_sender = _SENDERS.fullmatch(scope["path"]) is not None
             code = 0 if is_sender and not list(_tokens(scope)) else UNAUTHORISED
         if code:
@@ -120,24 +166,32 @@ class Gate:
     def is_token(self, given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
-    def _is_known(self, scope: Scope) -> bool:
-        return any(self.is_token(given) for given in _tokens(scope))
-
 
 def _tokens(scope: Scope) -> Iterator[str]:
-    headers = Headers(scope=scope)
-    kind, _, credentials = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        yield credentials.strip()
+    yield from _tokens_in_request(scope)
+    yield from _tokens_in_cookie(scope)
+
+
+def _tokens_in_request(scope: Scope) -> Iterator[str]:
+    given = bearer(Headers(scope=scope))
+    if given is not None:
+        yield given
     query = parse_qs(scope["query_string"].decode("latin-1"))
     yield from query.get("token", [])[:1]
+
+
+def _tokens_in_cookie(scope: Scope) -> Iterator[str]:
+    if (value := _cookie(scope, COOKIE)) is not None:
+        yield from parse_qs(f"token={value}").get("token", [])
+
+
+def _cookie(scope: Scope, name: str) -> str | None:
     cookie: SimpleCookie = SimpleCookie()
     try:
-        cookie.load(headers.get("cookie", ""))
+        cookie.load(Headers(scope=scope).get("cookie", ""))
     except CookieError:
-        return
-    if COOKIE in cookie:
-        yield from parse_qs(f"token={cookie[COOKIE].value}").get("token", [])
+        return None
+    return cookie[name].value if name in cookie else None
 
 
 def bearer(headers: Headers) -> str | None:
@@ -172,8 +226,8 @@ class _TooLargeError(Exception):
     pass
 
 
-def _bounded(receive: Receive) -> Receive:
-    left = MOST_BYTES
+def _bounded(receive: Receive, most: int) -> Receive:
+    left = most
 
     async def bounded() -> Message:
         nonlocal left

@@ -1,0 +1,71 @@
+"""The desk as a part of the server: its areas put together, its navigation, its errors."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from analyzer.desk import login
+from analyzer.desk.access import check_routes, public_paths, rule_of
+from analyzer.desk.pages import page
+from analyzer.desk.problems import as_json, is_page, read_invalid, told
+from analyzer.desk.review_desk import ReviewDesk
+
+__all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
+
+# Every area of the desk: a module with `add_routes(app, desk)`. One line each, in the order of the navigation.
+AREAS = (
+    login,
+)  # fmt: skip
+
+NAVIGATION = (
+    ("我的通话", "/my"), ("通话", "/calls"), ("复核队列", "/queue"), ("申诉", "/appeals"), ("抽检计划", "/plans"),
+    ("校准", "/calibrations"), ("规则效果", "/worth"), ("趋势", "/trends"), ("规则", "/rules"),
+    ("实时监看", "/supervisor"), ("管理", "/admin/users"),
+)  # fmt: skip
+
+
+def add_desk(app: FastAPI, desk: ReviewDesk) -> frozenset[str]:
+    """Add every page and address of the desk.
+
+    returns  the paths that answer without a login
+    raises   RuntimeError if a route does not say whom it is for
+    """
+    before = list(app.routes)
+    app.state.review_desk = desk
+    for area in AREAS:
+        area.add_routes(app, desk)
+    added = [route for route in app.routes if route not in before]
+    check_routes(added)
+    desk.navigation = tuple(_navigation(app))
+    app.add_exception_handler(HTTPException, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    return public_paths(added)
+
+
+def _navigation(app: FastAPI) -> list[tuple[str, str, frozenset[str]]]:
+    """The entries that exist here, with the roles of their pages."""
+    rules = {getattr(route, "path", ""): rule_of(route) for route in app.routes}
+    return [(title, path, rule.roles) for title, path in NAVIGATION if (rule := rules.get(path)) is not None]
+
+
+# ---- errors
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not is_page(request):
+        return as_json(error)
+    shown = told(error)
+    if shown.code == "must_change":
+        return RedirectResponse("/password", 303)
+    who = request.scope.get("state", {}).get("principal")
+    return page(request, "error", who, status=error.status_code, error=shown)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return await _problem(request, read_invalid(error))

@@ -1,0 +1,51 @@
+"""What all routes of the desk share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from analyzer.desk.access import Principal
+from analyzer.store import Store, users
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the desk behaves; what an operator may set."""
+
+    session_idle: timedelta = timedelta(minutes=30)
+    session_longest: timedelta = timedelta(hours=12)
+    appeal_within: timedelta = timedelta(days=7)
+
+
+@dataclass(slots=True)
+class ReviewDesk:
+    """What all routes of the desk share. Thread-safe.
+
+    store  the database, open
+    packs  folder of published rule packs
+    media  folder of peaks, playback copies and clips; may be emptied at any time
+    clock  aware UTC
+    """
+
+    store: Store
+    packs: Path
+    media: Path
+    settings: Settings = field(default_factory=Settings)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    navigation: tuple[tuple[str, str, frozenset[str]], ...] = ()  # title, path, roles
+
+    def principal(self, token: str) -> Principal | None:
+        """Who has this session cookie. Blocks for a moment."""
+        at = self.clock()
+        with self.store.reading() as session:
+            found = users.principal(session, token, at, self.settings.session_idle)
+        if found is None:
+            return None
+        who, is_stale = found
+        if is_stale:
+            with self.store.writing() as session:
+                users.touch(session, token, at)
+        return who

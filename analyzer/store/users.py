@@ -1,0 +1,139 @@
+"""People, their logins, and who is asking.
+
+Passwords are hashed outside of transactions (``analyzer.desk.passwords``); here are only their hashes. Of a login the
+database keeps the digest of its token: whoever reads the database cannot log in with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from analyzer.store import tables
+from analyzer.store.tables import User
+
+ROLES = ("agent", "reviewer", "lead", "admin")
+SEEN_EVERY = timedelta(minutes=1)  # a login's last use is stored no more often
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking. ``role``: agent | reviewer | lead | admin, or service (whoever has the server's token).
+
+    csrf         what requests that change something must repeat
+    must_change  nothing but the password may be changed before it is
+    """
+
+    user_id: int | None
+    name: str
+    display_name: str
+    role: str
+    agent_id: str | None = None
+    team: str | None = None
+    may_unmask: bool = False
+    csrf: str = ""
+    must_change: bool = False
+
+    @property
+    def actor(self) -> str:
+        """As the audit log names them."""
+        return self.role if self.user_id is None else f"user:{self.user_id}"
+
+
+SERVICE = Principal(None, "service", "系统接口", "service")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login that was just made. The token goes into the cookie and is known nowhere else."""
+
+    token: str
+    csrf: str
+
+
+def count_users(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(User)) or 0
+
+
+def add_user(
+    session: Session,
+    *,
+    name: str,
+    role: str,
+    password_hash: str,
+    at: datetime,
+    display_name: str | None = None,
+    **fields: Any,
+) -> User:
+    """A new user with an id. ``fields``: agent_id, team, must_change, may_unmask.
+
+    raises  sqlalchemy.exc.IntegrityError where the name is taken
+    """
+    user = User(name=name, display_name=display_name or name, role=role, password_hash=password_hash, created_at=at,
+                **fields)  # fmt: skip
+    session.add(user)
+    session.flush()
+    return user
+
+
+def find_user(session: Session, name: str) -> User | None:
+    return session.scalar(select(User).where(User.name == name))
+
+
+# ---- logins
+
+
+def log_in(session: Session, user: User, at: datetime, longest: timedelta) -> Login:
+    """A new login of this user, good for ``longest`` at most."""
+    login = Login(secrets.token_urlsafe(32), secrets.token_urlsafe(24))
+    session.add(
+        tables.Session(
+            digest=digest(login.token), user_id=user.id, csrf=login.csrf,
+            created_at=at, seen_at=at, expires_at=at + longest,
+        )
+    )  # fmt: skip
+    session.flush()
+    return login
+
+
+def principal(session: Session, token: str, at: datetime, idle: timedelta) -> tuple[Principal, bool] | None:
+    """Who this login is, and whether its last use should be stored; None if it is unknown or over."""
+    found = session.execute(
+        select(tables.Session, User).join(User).where(tables.Session.digest == digest(token), User.is_active)
+    ).first()
+    if found is None:
+        return None
+    login, user = found
+    if at >= login.expires_at or at - login.seen_at >= idle:
+        return None
+    who = Principal(
+        user_id=user.id, name=user.name, display_name=user.display_name, role=user.role, agent_id=user.agent_id,
+        team=user.team, may_unmask=user.may_unmask, csrf=login.csrf, must_change=user.must_change,
+    )  # fmt: skip
+    return who, at - login.seen_at >= SEEN_EVERY
+
+
+def touch(session: Session, token: str, at: datetime) -> None:
+    session.execute(update(tables.Session).where(tables.Session.digest == digest(token)).values(seen_at=at))
+
+
+def log_out(session: Session, token: str) -> None:
+    session.execute(delete(tables.Session).where(tables.Session.digest == digest(token)))
+
+
+def end_logins(session: Session, user_id: int) -> int:
+    """End every login of a user; how many there were."""
+    ended = session.scalars(
+        delete(tables.Session).where(tables.Session.user_id == user_id).returning(tables.Session.digest)
+    )
+    return len(ended.all())
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
