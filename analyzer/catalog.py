@@ -99,6 +99,16 @@ def profiles(name_or_path: str | Path = STANDARD) -> list[str]:
     return sorted(path.stem for path in (_folder(name_or_path) / "profiles").glob("*.yaml"))
 
 
+def standard_folder() -> Path:
+    """Where the shipped pack lies."""
+    return _folder(STANDARD)
+
+
+def pack_digest(name_or_path: str | Path = STANDARD) -> str:
+    """The digest a pack would be loaded with, by its bytes alone. raises ConfigError if there is none of that name"""
+    return digest(_folder(name_or_path))
+
+
 def profile_specs(name_or_path: str | Path = STANDARD) -> dict[str, ProfileSpec]:
     """What every profile of a pack says, by name; empty where it cannot be read. Rules and words are not read."""
     loader = _Loader(_folder(name_or_path))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from analyzer import __version__
+from analyzer.desk_cli import desk_app
 from analyzer.errors import AnalyzerError, ConfigError, InputError, worst_exit_code
 from analyzer.language import either
 from analyzer.live_cli import live_app
@@ -86,6 +87,7 @@ model_app = typer.Typer(
 app.add_typer(model_app, name="model")
 app.add_typer(rules_app, name="rules")
 app.add_typer(live_app)
+app.add_typer(desk_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,12 +19,14 @@ Only what concerns every call ends the run: the model, the store, the configurat
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from analyzer.asr import Recogniser, Window
 from analyzer.audio import Block, Decoder, Recording, recording_digest
@@ -316,7 +318,9 @@ class _Analyst:
                 raise call.error
             if call.why is not None:
                 report = analyze(doubting_sides(self._transcript(call)), self._pack)
-                self._run.record(call.recording.call_id, call.input_digest, dump(report) + "\n")
+                self._run.record(
+                    call.recording.call_id, call.input_digest, dump(report) + "\n", recording=_tracks(call.recording)
+                )
         except _ENDS_THE_RUN:
             raise
         except Exception as error:  # recorded with the call; the rest go on
@@ -335,3 +339,10 @@ class _Analyst:
             recogniser=dict(self._recogniser.info),
             warnings=call.recording.warnings + call.warnings,
         )
+
+
+def _tracks(recording: Recording) -> list[dict[str, Any]]:
+    return [
+        {"path": os.path.abspath(track.path), "channels": [role.value for role in track.roles]}
+        for track in recording.tracks
+    ]

@@ -151,16 +151,23 @@ class RunFolder:
 
     # ---- what happens
 
-    def record(self, call_id: str, input_digest: str, report: str) -> None:
-        """Make ``report`` this call's result. On return it is on disk and in the journal."""
+    def record(
+        self, call_id: str, input_digest: str, report: str, *, recording: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Make ``report`` this call's result. On return it is on disk and in the journal.
+
+        recording  where it was heard: ``{"path": …, "channels": [role, …]}`` per file; for the journal only
+        """
         content = report.encode("utf-8", "backslashreplace")  # of half a surrogate pair: a JSON escape
         final = self._report_path(call_id)
-        entry = {
+        entry: dict[str, Any] = {
             "call_id": call_id,
             "input": input_digest,
             "settings": self._settings_digest,
             "report": digest(content),
         }
+        if recording:
+            entry["recording"] = [dict(track) for track in recording]
         with _disk(final):
             part = _part_of(final)
             _write_durably(part, content)
@@ -288,6 +295,44 @@ class RunFolder:
         }
         text = json.dumps(run, ensure_ascii=False, indent=2) + "\n"
         write_atomically(self.path / RUN, text.encode("utf-8", "backslashreplace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A call that a run has a report of.
+
+    report_digest  of the report file; a file that differs was edited
+    recording      as given to ``RunFolder.record``; empty for live calls and where it was never noted
+    """
+
+    call_id: str
+    report_digest: str
+    path: Path
+    recording: tuple[Mapping[str, Any], ...]
+    finished_at: datetime
+
+
+def finished_calls(run: Path) -> Iterator[Finished]:
+    """The calls that a run has finished by now, in the order in which they were. Also while it is being written.
+
+    raises StoreError if there is no journal, or it is not ours
+    """
+    with _disk(run / JOURNAL):
+        content = (run / JOURNAL).read_bytes()
+    done: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            if entry["event"] in ("done", "failed"):
+                done.pop(entry["call_id"], None)
+            if entry["event"] == "done":
+                done[entry["call_id"]] = entry
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(f"{run / JOURNAL}:{number}: not a journal line; is {run} a run folder?") from None
+    for call_id, entry in done.items():
+        path = run / REPORTS / (file_stem(call_id) + ".json")
+        recording = tuple(entry.get("recording", ()))
+        yield Finished(call_id, entry["report"], path, recording, datetime.fromisoformat(entry["at"]))
 
 
 def file_stem(call_id: str) -> str:

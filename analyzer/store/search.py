@@ -8,7 +8,7 @@ SQLite does it with FTS5, PostgreSQL with a tsvector.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, column, func, literal_column, select, table, text
@@ -45,9 +45,9 @@ def drop_index(connection: Connection) -> None:
     connection.execute(text("DROP TABLE turn_search"))
 
 
-def add_to_index(session: Session, turns: Sequence[Turn]) -> None:
-    """Make these turns findable. They must have their ids."""
-    rows: list[Mapping[str, Any]] = [{"id": turn.id, "chars": spaced(turn.text)} for turn in turns]
+def add_to_index(session: Session, turns: Iterable[tuple[int, str]]) -> None:
+    """Make turns findable, given as id and text."""
+    rows: list[Mapping[str, Any]] = [{"id": turn_id, "chars": spaced(said)} for turn_id, said in turns]
     if not rows:
         return
     if session.get_bind().dialect.name == "sqlite":

@@ -1,0 +1,222 @@
+"""Calls for the desk: the list with its filters, and one call with everything on it.
+
+Every query begins with ``visible_to``: an agent sees their own calls that were shared with them and nothing else;
+reviewers, leads and admins see all.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from analyzer.store.search import calls_that_say
+from analyzer.store.tables import Appeal, Assignment, Call, Finding, User
+from analyzer.store.types import UtcDateTime
+
+MOST = 200
+MOST_ID = 2**31 - 1
+COUNTED = 10_000  # a list longer than this is not counted to its end
+SORTS: Mapping[str, InstrumentedAttribute[Any]] = {
+    "started_at": Call.started_at, "imported_at": Call.imported_at, "score": Call.score,
+    "final_score": Call.final_score, "duration_ms": Call.duration_ms, "criticals": Call.criticals,
+    "majors": Call.majors, "unsures": Call.unsures, "agent_rate": Call.agent_rate, "agent_id": Call.agent_id,
+    "id": Call.id,
+}  # fmt: skip
+
+
+class Viewer(Protocol):
+    """Whoever looks: a logged-in person (analyzer.desk.access.Principal)."""
+
+    @property
+    def user_id(self) -> int | None: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def agent_id(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a list of calls is narrowed to; None and empty mean everything. ``since`` and ``until`` are days, both
+    included, in the zone of ``midnight``."""
+
+    q: str = ""
+    agent: str = ""
+    team: str = ""
+    verdict: str = ""
+    state: str = ""
+    direction: str = ""
+    rule: str = ""
+    category: str = ""
+    severity: str = ""
+    outcome: str = ""
+    flag: str = ""
+    assigned: str = ""
+    since: date | None = None
+    until: date | None = None
+    min_score: float | None = None
+    max_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """``total`` is at most ``COUNTED``; ``next`` is the cursor of the following page."""
+
+    calls: Sequence[Call]
+    next: str | None
+    total: int
+
+
+def visible_to(viewer: Viewer) -> ColumnElement[bool]:
+    """The condition under which a call may be seen by this person."""
+    if viewer.role in ("reviewer", "lead", "admin"):
+        return true()
+    if viewer.role == "agent" and viewer.agent_id:
+        return and_(Call.agent_id == viewer.agent_id, Call.shared_at.is_not(None))
+    return false()
+
+
+def find_call(session: Session, viewer: Viewer, call_pk: int) -> Call | None:
+    """One call, if this person may see it."""
+    return session.scalar(select(Call).where(Call.id == call_pk, visible_to(viewer)))
+
+
+def find_finding(session: Session, viewer: Viewer, finding_id: int) -> Finding | None:
+    statement = select(Finding).join(Call, Finding.call_pk == Call.id).where(Finding.id == finding_id)
+    return session.scalar(statement.where(visible_to(viewer)))
+
+
+def list_calls(
+    session: Session,
+    viewer: Viewer,
+    wanted: Filter,
+    *,
+    sort: str = "-started_at",
+    cursor: str | None = None,
+    limit: int = 50,
+    now: datetime,
+) -> Page:
+    """A page of the calls that fit, calls without a value last whatever the direction.
+
+    raises  ValueError for a sort, cursor or search that means nothing
+    """
+    column, descending = _sort_column(sort)
+    conditions = [visible_to(viewer), *_conditions(session, viewer, wanted, now)]
+    counted = select(Call.id).where(*conditions).limit(COUNTED).subquery()
+    total = session.scalar(select(func.count()).select_from(counted)) or 0
+    statement: Select[Call] = select(Call).where(*conditions)
+    if cursor is not None:
+        statement = statement.where(_after(column, _read_cursor(cursor, column), descending=descending))
+    order = column.desc() if descending else column.asc()
+    rows = list(session.scalars(statement.order_by(column.is_(None), order, Call.id.desc()).limit(limit + 1)))
+    more = rows[limit:]
+    return Page(rows[:limit], _cursor(rows[limit - 1], column) if more else None, total)
+
+
+# ---- filters
+
+
+def _conditions(session: Session, viewer: Viewer, wanted: Filter, now: datetime) -> Iterable[ColumnElement[bool]]:
+    if wanted.q.strip():
+        yield or_(Call.id.in_(calls_that_say(session, wanted.q)), Call.call_id == wanted.q.strip())
+    if wanted.agent:
+        names = select(User.agent_id).where(User.display_name == wanted.agent, User.agent_id.is_not(None))
+        yield or_(Call.agent_id == wanted.agent, Call.agent_id.in_(names))
+    for column, value in (
+        (Call.team, wanted.team), (Call.verdict, wanted.verdict), (Call.state, wanted.state),
+        (Call.direction, wanted.direction),
+    ):  # fmt: skip
+        if value:
+            yield column.in_(value.split(","))
+    if wanted.since:
+        yield Call.started_at >= _midnight(wanted.since)
+    if wanted.until:
+        yield Call.started_at < _midnight(wanted.until + timedelta(days=1))
+    if wanted.min_score is not None:
+        yield func.coalesce(Call.final_score, Call.score) >= wanted.min_score
+    if wanted.max_score is not None:
+        yield func.coalesce(Call.final_score, Call.score) <= wanted.max_score
+    yield from _by_finding(wanted)
+    yield from _by_work(viewer, wanted, now)
+
+
+def _by_finding(wanted: Filter) -> Iterable[ColumnElement[bool]]:
+    asked = [
+        column.in_(value.split(","))
+        for column, value in (
+            (Finding.rule, wanted.rule), (Finding.category, wanted.category),
+            (Finding.severity, wanted.severity), (Finding.outcome, wanted.outcome),
+        )
+        if value
+    ]  # fmt: skip
+    if not asked:
+        return
+    if not wanted.outcome:
+        asked.append(Finding.outcome.in_(("violation", "unsure")))
+    yield Call.id.in_(select(Finding.call_pk).where(*asked))
+
+
+def _by_work(viewer: Viewer, wanted: Filter, now: datetime) -> Iterable[ColumnElement[bool]]:
+    open_work = exists().where(Assignment.call_pk == Call.id, Assignment.state == "open")
+    match wanted.assigned:
+        case "me":
+            yield open_work.where(Assignment.reviewer_id == viewer.user_id)
+        case "none":
+            yield ~open_work
+    match wanted.flag:
+        case "truncated":
+            yield Call.truncated.is_(True)
+        case "overdue":
+            yield open_work.where(Assignment.due_at < now)
+        case "appealed":
+            yield exists().where(Appeal.call_pk == Call.id, Appeal.state == "open")
+
+
+def _midnight(day: date) -> datetime:
+    """When a day begins where this machine stands, as call centres count days."""
+    return datetime.combine(day, time()).astimezone()
+
+
+# ---- pages
+
+
+def _sort_column(sort: str) -> tuple[InstrumentedAttribute[Any], bool]:
+    name = sort.removeprefix("-")
+    if name not in SORTS:
+        raise ValueError(f"sort: {name!r} is none of {', '.join(SORTS)}")
+    return SORTS[name], sort.startswith("-")
+
+
+def _cursor(call: Call, column: InstrumentedAttribute[Any]) -> str:
+    value = getattr(call, column.key)
+    text = json.dumps([value.isoformat() if isinstance(value, datetime) else value, call.id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, column: InstrumentedAttribute[Any]) -> tuple[Any, int]:
+    """raises ValueError"""
+    try:
+        value, call_pk = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if value is not None:
+            is_time = isinstance(column.type, UtcDateTime)
+            value = datetime.fromisoformat(value) if is_time else column.type.python_type(value)
+        if not 0 < int(call_pk) <= MOST_ID or (isinstance(value, int) and abs(value) > MOST_ID):
+            raise ValueError
+        return value, int(call_pk)
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError("cursor: not one that this list gave out") from None
+
+
+def _after(column: InstrumentedAttribute[Any], place: tuple[Any, int], *, descending: bool) -> ColumnElement[bool]:
+    value, call_pk = place
+    if value is None:
+        return and_(column.is_(None), Call.id < call_pk)
+    beyond = column < value if descending else column > value
+    return or_(beyond, and_(column == value, Call.id < call_pk), column.is_(None))
