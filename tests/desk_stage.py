@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import FastAPI
@@ -72,10 +74,21 @@ class Stage:
         return self.users[name]
 
 
+@cache
+def _empty_database() -> bytes:
+    """Made once; migrations take longer than most tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "desk.db"
+        open_store(str(path)).close()
+        return path.read_bytes()
+
+
 @contextmanager
 def open_stage(folder: Path, url: str | None = None, **desk: Any) -> Iterator[Stage]:
     """A desk on ``folder/desk.db``, or on the database at ``url``, which should be empty."""
     clock = Clock()
+    if url is None:
+        (folder / "desk.db").write_bytes(_empty_database())
     store = open_store(url or str(folder / "desk.db"))
     review = ReviewDesk(store, folder / "packs", folder / "media", clock=clock, **desk)
     stage = Stage(store, review, create_desk_app(review, token=TOKEN), clock)

@@ -23,7 +23,10 @@ from starlette.routing import BaseRoute
 from analyzer.desk.problems import Problem
 from analyzer.store.users import ROLES, SERVICE, Principal
 
-__all__ = ["NOBODY", "SERVICE", "Allowed", "Principal", "allow", "allow_anyone", "check_routes", "rule_of"]
+__all__ = [
+    "NOBODY", "SERVICE", "SESSION_COOKIE", "Allowed", "Principal", "allow", "allow_anyone", "check_routes",
+    "public_paths", "rule_of",
+]  # fmt: skip
 
 SESSION_COOKIE = "analyzer_session"
 NOBODY = Principal(None, "", "", "nobody")

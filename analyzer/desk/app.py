@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -11,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from analyzer.desk import login
 from analyzer.desk.access import check_routes, public_paths, rule_of
 from analyzer.desk.pages import page
-from analyzer.desk.problems import as_json, is_page, read_invalid, told
+from analyzer.desk.problems import as_json, conflict, invalid, is_page, read_invalid, told
 from analyzer.desk.review_desk import ReviewDesk
 
 __all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
@@ -43,6 +45,9 @@ def add_desk(app: FastAPI, desk: ReviewDesk) -> frozenset[str]:
     desk.navigation = tuple(_navigation(app))
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StaleDataError, _stale)
+    for refused in (DataError, UnicodeEncodeError):  # half characters, NUL: JSON may hold them, a database may not
+        app.add_exception_handler(refused, _unstorable)
     return public_paths(added)
 
 
@@ -69,3 +74,12 @@ async def _problem(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return await _problem(request, read_invalid(error))
+
+
+async def _stale(request: Request, error: Exception) -> Response:
+    """Two people changed the same row; the first one's change stands."""
+    return await _problem(request, conflict())
+
+
+async def _unstorable(request: Request, error: Exception) -> Response:
+    return await _problem(request, invalid("含有无法保存的字符或数值"))

@@ -18,6 +18,7 @@ class Settings:
     session_idle: timedelta = timedelta(minutes=30)
     session_longest: timedelta = timedelta(hours=12)
     appeal_within: timedelta = timedelta(days=7)
+    login_limit: users.Limit = field(default_factory=users.Limit)
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class ReviewDesk:
     packs  folder of published rule packs
     media  folder of peaks, playback copies and clips; may be emptied at any time
     clock  aware UTC
+    setup_code  what makes the first admin at /setup, as long as there is nobody
     """
 
     store: Store
@@ -35,6 +37,7 @@ class ReviewDesk:
     media: Path
     settings: Settings = field(default_factory=Settings)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    setup_code: str | None = None
     navigation: tuple[tuple[str, str, frozenset[str]], ...] = ()  # title, path, roles
 
     def principal(self, token: str) -> Principal | None:

@@ -85,6 +85,8 @@ class Gate:
         await response(scope, receive, send)
 
     def _malformed(self, request: Request) -> Response | None:
+        if "\0" in request.url.path or "%00" in request.url.query:
+            return _error(422, "invalid", "the address holds a NUL character")
         if int_or(request.headers.get("content-length"), 0) > self._most_bytes(request.url.path):
             return self._too_large(request.url.path)
         if request.method not in ("GET", "HEAD", "OPTIONS") and not is_same_origin(request.headers):
@@ -123,9 +125,10 @@ class Gate:
 
     def _ask_who(self, request: Request) -> Response:
         path = request.url.path
-        if self._desk is not None and not path.startswith(_MACHINES) and request.method in ("GET", "HEAD"):
+        if self._desk is not None and not path.startswith(_MACHINES):
             here = quote(f"{path}?{request.url.query}" if request.url.query else path, safe="/")
-            return RedirectResponse(f"/login?next={here}" if path != "/" else "/login", 303)
+            is_there = request.method in ("GET", "HEAD") and path != "/"
+            return RedirectResponse(f"/login?next={here}" if is_there else "/login", 303)
         if self._desk is None and _PAGES.fullmatch(path):
             return self._ask_for_token()
         asked = "请先登录" if self._desk is not None else "缺少访问令牌，或令牌不正确"

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from analyzer.store import tables
-from analyzer.store.tables import User
+from analyzer.store.tables import LoginFailure, User
 
+LONGEST_NAME = 80
 ROLES = ("agent", "reviewer", "lead", "admin")
+_ATTEMPTS_LOCK = 0x6C6F67  # PostgreSQL's advisory lock of counting logins: "log"
 SEEN_EVERY = timedelta(minutes=1)  # a login's last use is stored no more often
 
 
@@ -57,6 +60,21 @@ class Login:
     csrf: str
 
 
+def plain_name(name: str) -> str:
+    """A user name as it is stored: the same one however it is typed."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def name_fault(name: str) -> str | None:
+    """Why nobody can have this user name, in Chinese; None for one that is fine."""
+    name = plain_name(name)
+    if not 0 < len(name) <= LONGEST_NAME:
+        return f"用户名须为 1 至 {LONGEST_NAME} 个字符"
+    if not name.isprintable() or " " in name:
+        return "用户名不能有空格或不可见字符"
+    return None
+
+
 def count_users(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(User)) or 0
 
@@ -75,15 +93,17 @@ def add_user(
 
     raises  sqlalchemy.exc.IntegrityError where the name is taken
     """
-    user = User(name=name, display_name=display_name or name, role=role, password_hash=password_hash, created_at=at,
-                **fields)  # fmt: skip
+    shown = display_name or name
+    user = User(
+        name=plain_name(name), display_name=shown, role=role, password_hash=password_hash, created_at=at, **fields
+    )
     session.add(user)
     session.flush()
     return user
 
 
 def find_user(session: Session, name: str) -> User | None:
-    return session.scalar(select(User).where(User.name == name))
+    return None if name_fault(name) else session.scalar(select(User).where(User.name == plain_name(name)))
 
 
 # ---- logins
@@ -119,6 +139,12 @@ def principal(session: Session, token: str, at: datetime, idle: timedelta) -> tu
     return who, at - login.seen_at >= SEEN_EVERY
 
 
+def set_password(session: Session, user: User, password_hash: str, *, must_change: bool = False) -> None:
+    """A new password ends every login of the user."""
+    user.password_hash, user.must_change = password_hash, must_change
+    end_logins(session, user.id)
+
+
 def touch(session: Session, token: str, at: datetime) -> None:
     session.execute(update(tables.Session).where(tables.Session.digest == digest(token)).values(seen_at=at))
 
@@ -133,6 +159,57 @@ def end_logins(session: Session, user_id: int) -> int:
         delete(tables.Session).where(tables.Session.user_id == user_id).returning(tables.Session.digest)
     )
     return len(ended.all())
+
+
+# ---- attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many logins may fail within a time, for one user name and from one network address."""
+
+    within: timedelta = timedelta(minutes=15)
+    per_name: int = 8
+    per_address: int = 60  # a whole floor may share one
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A login being tried. It counts as failed from its beginning, so that many at once gain nothing."""
+
+    subjects: tuple[str, str]
+    ids: tuple[int, ...]
+
+
+def begin_attempt(session: Session, name: str, address: str, at: datetime, limit: Limit) -> Attempt | timedelta:
+    """Count a login that is about to be tried; or how long to wait, if there were too many.
+
+    Names that do not exist count alike, so nothing can be learned from it.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ATTEMPTS_LOCK})
+    session.execute(delete(LoginFailure).where(LoginFailure.at <= at - limit.within))
+    subjects = digest(f"name:{plain_name(name)}"), digest(f"address:{address}")
+    for subject, most in zip(subjects, (limit.per_name, limit.per_address), strict=True):
+        failed = session.scalars(
+            select(LoginFailure.at).where(LoginFailure.subject == subject).order_by(LoginFailure.at.desc()).limit(most)
+        ).all()
+        if len(failed) == most:
+            return failed[-1] + limit.within - at
+    rows = [LoginFailure(subject=subject, at=at) for subject in subjects]
+    session.add_all(rows)
+    session.flush()
+    return Attempt(subjects, tuple(row.id for row in rows))
+
+
+def attempt_succeeded(session: Session, attempt: Attempt) -> None:
+    """It was no failure; and what failed for this name before is forgotten."""
+    forgotten = LoginFailure.id.in_(attempt.ids) | (LoginFailure.subject == attempt.subjects[0])
+    session.execute(delete(LoginFailure).where(forgotten))
+
+
+def forget_ended_logins(session: Session, at: datetime) -> None:
+    session.execute(delete(tables.Session).where(tables.Session.expires_at <= at))
 
 
 def digest(secret: str) -> str:
