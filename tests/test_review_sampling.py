@@ -120,6 +120,7 @@ def test_segments_of_a_call_are_drawn_at_random_but_reproducibly() -> None:
         ("by_rule", {"count": 2}, "规则"),
         ("by_score", {}, "分数段"),
         ("audit", {"count": 2, "second_share": 0.5}, "双盲"),
+        ("random", {"count": 2, "second_share": 0.5, "frame": {"never_assigned": False}}, "未分配过"),
     ],
 )
 def test_a_plan_says_what_it_lacks(kind: Kind, fields: dict[str, object], word: str) -> None:

@@ -90,18 +90,17 @@ class Options(_Strict):
 
 
 def complaint(kind: Kind, options: Options) -> str | None:
-    """What is missing for a plan of this kind, for people; None where it is whole."""
-    if kind in ("random", "audit") and (options.share is None) == (options.count is None):
-        return "请填写比例或数量（二选一）"
-    if kind in ("per_agent", "by_rule") and options.count is None:
-        return "请填写每名坐席（每条规则）抽取的数量"
-    if kind == "by_rule" and not options.rules:
-        return "请选择规则"
-    if kind == "by_score" and not options.bands:
-        return "请填写分数段"
-    if kind == "audit" and options.second_share:
-        return "漏检审计不安排双盲复评"
-    return None
+    """What is wrong with a plan of this kind, for people; None where nothing is."""
+    one_of = (options.share is None) != (options.count is None)
+    wrong = (
+        (kind in ("random", "audit") and not one_of, "请填写比例或数量（二选一）"),
+        (kind in ("per_agent", "by_rule") and options.count is None, "请填写每名坐席（每条规则）抽取的数量"),
+        (kind == "by_rule" and not options.rules, "请选择规则"),
+        (kind == "by_score" and not options.bands, "请填写分数段"),
+        (kind == "audit" and options.second_share > 0, "漏检审计不安排双盲复评"),
+        (options.second_share > 0 and not options.frame.never_assigned, "双盲复评只能从未分配过的通话中抽取"),
+    )
+    return next((what for is_wrong, what in wrong if is_wrong), None)
 
 
 # ---- drawing

@@ -163,3 +163,27 @@ def _ratio(over: _Total, under: _Total) -> tuple[float, float]:
     room = under.low * (2 * under.value - under.low)
     high_root = max(0.0, product**2 - over.high * (2 * over.value - over.high) * room)
     return max(0.0, low), (product + math.sqrt(high_root)) / room
+
+
+# ---- a rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleWorth:
+    """What people said of a rule's findings, and what follows from it.
+
+    flagged    findings that claim a violation; ``confirmed``, ``overturned`` and ``unsure`` of them were decided
+    resolved   findings where the rule was unsure itself, and a person was not; they say nothing of its precision
+    """
+
+    rule: str
+    title: str
+    status: str
+    flagged: int
+    confirmed: int
+    overturned: int
+    unsure: int
+    resolved: int
+    precision: Estimate
+    recall: Estimate
+    proposal: Literal["trial"] | None
