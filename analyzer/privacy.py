@@ -1,1 +1,0 @@
-"""Personal identifiers in what was said, written or spoken: found, and masked."""

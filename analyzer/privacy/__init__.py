@@ -1,0 +1,144 @@
+"""Personal identifiers of mainland China in what was said, written or spoken: found, and masked.
+
+``mask`` and ``mask_turns`` give text of the same length in which every character of an identifier is ``*``, and say
+where, so that offsets stay right and a recording can be bleeped by character times. What is an identifier, and what is
+not: docs/desk.md. How digits are read out of talk: ``privacy.reading``; which digits are whose: ``privacy.numbers``;
+plates, e-mail addresses and house numbers: ``privacy.words``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from analyzer.privacy.finding import Identifier, find_identifiers
+from analyzer.privacy.numbers import Kind
+
+__all__ = ["Identifier", "Kind", "Masked", "mask", "mask_report", "mask_turns"]
+
+STAR = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """text   as long as the raw text, ``*`` for what is masked
+    spans  what was masked, in order, not overlapping
+    """
+
+    text: str
+    spans: tuple[Identifier, ...] = field(default=())
+
+
+class _Turn(NamedTuple):
+    role: str
+    text: str
+
+
+def mask(text: str, own: Collection[str] = ()) -> Masked:
+    """Mask the identifiers in one text.
+
+    own  the company's own numbers, digits only: they stay
+
+    >>> mask("我姓王，电话幺三九呀，零零幺三，九三个零。").text
+    '我姓王，电话**************。'
+    """
+    return mask_turns([("", text)], own)[0]
+
+
+def mask_turns(turns: Sequence[tuple[str, str]], own: Collection[str] = ()) -> list[Masked]:
+    """Mask the identifiers in the turns ``(role, text)`` of a call, in the order in which they were said.
+
+    Sees more than ``mask`` does turn by turn: a number that one role says over several turns, what the other side asked
+    for before, and the groups that it reads back in between.
+    """
+    found = find_identifiers([_Turn(*turn) for turn in turns], frozenset(own))
+    return [_starred(text, spans) for (_, text), spans in zip(turns, found, strict=True)]
+
+
+def _starred(text: str, spans: Sequence[Identifier]) -> Masked:
+    pieces, at = [], 0
+    for span in spans:
+        pieces += [text[at : span.start], STAR * (span.end - span.start)]
+        at = span.end
+    return Masked("".join((*pieces, text[at:])), tuple(spans))
+
+
+# ---- reports
+
+_MASKED_TURN = ("text", "folded")  # both are as long as the raw text
+_QUOTING = ("quote", "message", "suggestion")
+
+
+def mask_report(report: Mapping[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
+    """A report (``analyzer.report/1``) with every identifier masked: turns, quotes, messages, attributes.
+
+    The call's id stays as it is: it names the recording.
+    """
+    masked: dict[str, Any] = copy.deepcopy(dict(report))
+    turns = masked.get("turns") or []
+    stars = mask_turns([(turn["role"], turn["text"]) for turn in turns], own)
+    hidden = _Quotes(turns, stars, own)
+    for rule in masked.get("rules") or []:
+        for finding in rule.get("findings") or []:
+            hidden.mask_finding(finding)
+        for element in (rule.get("elements") or {}).values():
+            element["quote"] = hidden.masked(element.get("quote"))
+        if rule.get("measured"):
+            rule["measured"] = _mask_values(rule["measured"], own)
+    masked["metadata"] = _mask_values(masked.get("metadata") or {}, own)
+    for turn, star in zip(turns, stars, strict=True):
+        turn.update({key: _starred(turn[key], star.spans).text for key in _MASKED_TURN if key in turn})
+    return masked
+
+
+class _Quotes:
+    """Quotes are pieces of turns: half an identifier in a quote is known from the turn it was cut out of."""
+
+    def __init__(self, turns: Sequence[Mapping[str, Any]], stars: Sequence[Masked], own: Collection[str]) -> None:
+        self._turns: list[str] = [turn["text"] for turn in turns]
+        self._stars, self._own = stars, own
+
+    def mask_finding(self, finding: dict[str, Any]) -> None:
+        raw = finding.get("quote")
+        quote = self._cut(finding) or self.masked(raw)
+        finding["quote"] = quote
+        for key in ("message", "suggestion"):
+            if text := finding.get(key):
+                finding[key] = self.masked(text.replace(raw, quote) if raw and quote else text)
+
+    def masked(self, text: str | None) -> str | None:
+        """Text that may quote a turn as a whole or in part."""
+        if not text:
+            return text
+        for turn, star in zip(self._turns, self._stars, strict=True):
+            at = turn.find(text) if star.spans else -1
+            if at >= 0:
+                return star.text[at : at + len(text)]
+        return mask(text, self._own).text
+
+    def _cut(self, finding: Mapping[str, Any]) -> str | None:
+        spans = list(finding.get("spans") or ())
+        if len(spans) != 1:
+            return None
+        turn, cut = spans[0]["turn"], slice(spans[0]["char_start"], spans[0]["char_end"])
+        if self._turns[turn][cut] != finding.get("quote"):
+            return None
+        return self._stars[turn].text[cut]
+
+
+def _mask_values(value: Any, own: Collection[str]) -> Any:
+    """Every text inside a JSON value masked."""
+    if isinstance(value, str):
+        return mask(value, own).text
+    if isinstance(value, Mapping):
+        return dict(_mask_items(value, own))
+    if isinstance(value, list | tuple):
+        return [_mask_values(item, own) for item in value]
+    return value
+
+
+def _mask_items(values: Mapping[str, Any], own: Collection[str]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        yield key, _mask_values(value, own)
