@@ -125,7 +125,8 @@ class _Quotes:
         turn, cut = spans[0]["turn"], slice(spans[0]["char_start"], spans[0]["char_end"])
         if self._turns[turn][cut] != finding.get("quote"):
             return None
-        return self._stars[turn].text[cut]
+        quote: str = self._stars[turn].text[cut]
+        return quote
 
 
 def _mask_values(value: Any, own: Collection[str]) -> Any:
