@@ -441,7 +441,7 @@ def withdraw(call: CallNow, actor: Actor) -> CallNow:
     """Take back what is still open of the assignments. raises RefusedError"""
     _check_call(call, Action.WITHDRAW, actor)
     _check_withdraw(call)
-    return _settled(replace(_moved(call, Action.WITHDRAW, actor), assignments=_done(call)))
+    return settle(replace(_moved(call, Action.WITHDRAW, actor), assignments=_done(call)))
 
 
 def _check_withdraw(call: CallNow) -> None:
@@ -469,11 +469,12 @@ def finish(call: CallNow, actor: Actor) -> CallNow:
     if left:
         raise RefusedError("conflict", f"还有 {left} 条没有判定")
     assignments = tuple(replace(one, is_open=False) if one is mine else one for one in call.assignments)
-    return _settled(replace(call, assignments=assignments))
+    return settle(replace(call, assignments=assignments))
 
 
-def _settled(call: CallNow) -> CallNow:
-    """Once both reviewers are done: what they agree on stands, what they differ on is disputed."""
+def settle(call: CallNow) -> CallNow:
+    """Once both reviewers are done: what they agree on stands, what they differ on is disputed. Does nothing before,
+    and nothing twice."""
     if not call.is_settled:
         return call
     return _with(call, [_compared(finding) for finding in call.all.values()])
