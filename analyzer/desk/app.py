@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from analyzer.desk import login
+from analyzer.desk import calls, login
 from analyzer.desk.access import check_routes, public_paths, rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import as_json, conflict, invalid, is_page, read_invalid, told
@@ -21,6 +21,7 @@ __all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
 # Every area of the desk: a module with `add_routes(app, desk)`. One line each, in the order of the navigation.
 AREAS = (
     login,
+    calls,
 )  # fmt: skip
 
 NAVIGATION = (

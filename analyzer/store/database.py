@@ -39,10 +39,9 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one moment of the database and changes nothing."""
+        """A session that sees one moment of the database and changes nothing. What was read stays readable after it."""
         with self._sessions() as session:
-            yield session
-            session.rollback()
+            yield session  # closing it takes back what the block did
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:

@@ -1,0 +1,87 @@
+"""``/api/desk/calls``: the list and one call."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Path, Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from analyzer.desk.access import Principal, allow
+from analyzer.desk.problems import errors, invalid, not_found
+from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.shapes import CallDetail, CallList
+from analyzer.desk.views import call_detail, call_rows
+from analyzer.store import audit
+from analyzer.store.calls import MOST, MOST_ID, Filter, find_call, list_calls
+
+CallNumber = Annotated[int, Path(ge=1, le=MOST_ID)]
+Text = Annotated[str, StringConstraints(max_length=200)]
+
+
+class Asked(BaseModel):
+    """The query of the list of calls; several values of a filter by commas."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+    q: Text = ""
+    agent: Text = ""
+    team: Text = ""
+    verdict: Text = ""
+    state: Text = ""
+    direction: Text = ""
+    rule: Text = ""
+    category: Text = ""
+    severity: Text = ""
+    outcome: Text = ""
+    flag: Text = ""
+    assigned: Text = ""
+    since: date | None = Field(None, alias="from")
+    until: date | None = Field(None, alias="to")
+    min_score: float | None = Field(None, ge=0, le=100)
+    max_score: float | None = Field(None, ge=0, le=100)
+    sort: Text = "-started_at"
+    cursor: Text | None = None
+    limit: int = Field(50, ge=1, le=MOST)
+
+    @property
+    def filter(self) -> Filter:
+        return Filter(**self.model_dump(exclude={"sort", "cursor", "limit"}))
+
+
+def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.get("/api/desk/calls", tags=["calls"])
+    def calls(
+        who: Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))],
+        asked: Annotated[Asked, Query()],
+    ) -> CallList:
+        """Calls that fit, newest first unless ``sort`` says otherwise."""
+        with desk.store.reading() as session:
+            try:
+                page = list_calls(
+                    session,
+                    who,
+                    asked.filter,
+                    sort=asked.sort,
+                    cursor=asked.cursor,
+                    limit=asked.limit,
+                    now=desk.clock(),
+                )
+            except ValueError as error:
+                raise invalid(str(error)) from None
+            return CallList(calls=call_rows(session, page.calls), next=page.next, total=page.total)
+
+    @app.get("/api/desk/calls/{call_pk}", tags=["calls"], responses=errors(404))
+    def call(
+        call_pk: CallNumber, who: Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
+    ) -> CallDetail:
+        """One call: rules, findings, what was said, what was decided. Looking is noted in the audit log."""
+        with desk.store.reading() as session:
+            found = find_call(session, who, call_pk)
+            if found is None:
+                raise not_found("没有这通电话，或您无权查看")
+            detail = call_detail(session, who, found)
+        with desk.store.writing() as session:
+            audit.append(session, who.actor, "call.viewed", f"call:{call_pk}")
+        return detail

@@ -1,0 +1,214 @@
+"""What the desk's API answers, as types that make its OpenAPI document. Call times in ms (``_ms``), moments in UTC.
+
+Texts that were said come masked (``analyzer.privacy``) unless the viewer may read identifiers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class CallRow(BaseModel):
+    """A call in a list."""
+
+    id: int
+    call_id: str
+    run: str
+    direction: str
+    started_at: datetime | None
+    duration_ms: int
+    agent_id: str | None
+    agent_name: str | None
+    team: str | None
+    score: float | None
+    verdict: str
+    final_score: float | None
+    final_verdict: str | None
+    state: str
+    criticals: int
+    majors: int
+    minors: int
+    unsures: int
+    agent_rate: float | None
+    truncated: bool
+    notice: str | None
+    assigned_to: list[str]
+    open_appeals: int
+    version: int
+
+
+class CallList(BaseModel):
+    """``total`` is counted up to 10,000 only; ``next`` is the cursor of the following page."""
+
+    calls: list[CallRow]
+    next: str | None
+    total: int
+
+
+class ClauseView(BaseModel):
+    id: str
+    text: str | None
+
+
+class ReviewView(BaseModel):
+    id: int
+    round: str
+    decision: str
+    reason: str
+    reviewer: str
+    at: datetime
+
+
+class AppealView(BaseModel):
+    id: int
+    state: str
+    text: str
+    by: str
+    at: datetime
+    reason: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+class FindingView(BaseModel):
+    """Something to look at on a call. ``actions`` are what the viewer may do with it now."""
+
+    id: int
+    key: str
+    source: str
+    rule: str
+    title: str
+    outcome: str
+    status: str
+    category: str | None
+    severity: str
+    role: str | None
+    turn: int | None
+    start_ms: int
+    end_ms: int
+    quote: str | None
+    char_start: int | None
+    char_end: int | None
+    spans: list[dict[str, Any]]
+    match: str
+    confidence: float | None
+    message: str
+    suggestion: str | None
+    clauses: list[ClauseView]
+    measured: dict[str, Any] | None
+    would_pass_if: str | None
+    state: str
+    decision: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str | None
+    reviews: list[ReviewView]
+    appeal: AppealView | None
+    actions: list[str]
+
+
+class RuleView(BaseModel):
+    rule: str
+    title: str
+    outcome: str
+    final_outcome: str
+    severity: str
+    status: str
+    level: str | None
+    points: float
+    max_points: float
+    clauses: list[str]
+    measured: dict[str, Any] | None
+    elements: dict[str, Any] | None
+
+
+class TurnView(BaseModel):
+    number: int
+    role: str
+    start_ms: int
+    end_ms: int
+    text: str
+    confidence: float | None
+    chars: list[list[int]] | None
+
+
+class ManualView(BaseModel):
+    """A manual item of the scheme; ``outcome`` is null until somebody scored it."""
+
+    id: str
+    title: str
+    clause: str | None
+    max_points: float
+    outcome: str | None
+    points: float | None
+    comment: str | None
+    by: str | None
+    at: datetime | None
+
+
+class CommentView(BaseModel):
+    id: int
+    text: str
+    at_ms: int | None
+    finding_id: int | None
+    is_internal: bool
+    by: str
+    at: datetime
+
+
+class TransitionView(BaseModel):
+    at: datetime
+    by: str | None
+    action: str
+    before: str
+    after: str
+    why: str
+    finding_id: int | None
+
+
+class RecordingView(BaseModel):
+    channels: list[str]
+    duration_ms: int
+
+
+class PackView(BaseModel):
+    name: str
+    version: str
+    digest: str
+
+
+class May(BaseModel):
+    """What the viewer may do with this call now."""
+
+    decide: bool
+    add: bool
+    comment: bool
+    score_manual: bool
+    unmask: bool
+
+
+class CallDetail(CallRow):
+    """A call with everything on it."""
+
+    pack: PackView
+    profile: str
+    pass_mark: float | None
+    recogniser: str | None
+    metadata: dict[str, Any]
+    metrics: dict[str, Any]
+    warnings: list[str]
+    activity: dict[str, list[list[int]]]
+    recording: RecordingView | None
+    shared_at: datetime | None
+    appeal_until: datetime | None
+    rules: list[RuleView]
+    findings: list[FindingView]
+    turns: list[TurnView]
+    manual: list[ManualView]
+    comments: list[CommentView]
+    history: list[TransitionView]
+    actions: list[str]
+    may: May

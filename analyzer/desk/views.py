@@ -1,0 +1,348 @@
+"""Rows of the store as the API answers them. What was said is masked here, for every page and list alike."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import PurePath
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from analyzer.catalog import standard_folder
+from analyzer.clauses import read_ledger
+from analyzer.desk.access import Principal
+from analyzer.desk.shapes import (
+    AppealView,
+    CallDetail,
+    CallRow,
+    ClauseView,
+    CommentView,
+    FindingView,
+    ManualView,
+    May,
+    PackView,
+    RecordingView,
+    ReviewView,
+    RuleView,
+    TransitionView,
+    TurnView,
+)
+from analyzer.privacy import mask, mask_turns
+from analyzer.review.would_pass import would_pass_if
+from analyzer.store.tables import (
+    Appeal,
+    Assignment,
+    Call,
+    Comment,
+    Finding,
+    ManualScore,
+    Report,
+    Review,
+    RuleResult,
+    Run,
+    Transition,
+    Turn,
+    User,
+)
+
+_REVIEWERS = frozenset({"reviewer", "lead", "admin"})
+_MADE_HERE = {
+    *("quote", "message", "clauses", "measured", "would_pass_if", "decided_by", "reason", "reviews", "appeal"),
+    "actions",
+}
+
+
+@cache
+def clause_texts() -> Mapping[str, str]:
+    """What each clause of the ledger demands, in short, by its id."""
+    return {clause.id: clause.norm for clause in read_ledger(standard_folder() / "clauses").clauses.values()}
+
+
+def call_rows(session: Session, calls: Sequence[Call]) -> list[CallRow]:
+    """Rows of a list: four queries, however many calls."""
+    ids = [call.id for call in calls]
+    runs = _by_id(session, select(Run.id, Run.path).where(Run.id.in_({call.run_id for call in calls})))
+    agents = _agent_names(session, {call.agent_id for call in calls if call.agent_id})
+    assigned = _assigned(session, ids)
+    appeals = _by_id(
+        session,
+        select(Appeal.call_pk, func.count())
+        .where(Appeal.call_pk.in_(ids), Appeal.state == "open")
+        .group_by(Appeal.call_pk),
+    )
+    return [
+        CallRow(
+            **_columns(call, CallRow, skip={"run", "agent_name", "assigned_to", "open_appeals"}),
+            run=PurePath(runs[call.run_id]).name,
+            agent_name=agents.get(call.agent_id or ""),
+            assigned_to=assigned.get(call.id, []),
+            open_appeals=appeals.get(call.id, 0),
+        )
+        for call in calls
+    ]
+
+
+def call_detail(session: Session, who: Principal, call: Call) -> CallDetail:
+    report = _report(session, call)
+    turns = _turns(session, who, call)
+    reviewing = who.role in _REVIEWERS
+    [row] = call_rows(session, [call])
+    rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
+    locked = call.locked_at is not None
+    return CallDetail(
+        **row.model_dump(),
+        pack=PackView(name=call.pack.name, version=call.pack.version, digest=call.pack.digest),
+        profile=call.pack.profile,
+        pass_mark=call.pack.pass_mark,
+        recogniser=call.recogniser,
+        metadata=dict(call.attributes),
+        metrics=dict(call.metrics),
+        warnings=report["warnings"],
+        activity=report.get("activity", {}),
+        recording=_recording(call),
+        shared_at=call.shared_at,
+        appeal_until=call.appeal_until,
+        rules=_rules(rules, report),
+        findings=finding_views(session, who, call, list(call.findings), rules=rules, turns=turns),
+        turns=turns,
+        manual=_manual(session, call),
+        comments=_comments(session, who, call),
+        history=_history(session, call) if reviewing else [],
+        actions=[],
+        may=May(
+            decide=reviewing and not locked,
+            add=reviewing and not locked,
+            comment=True,
+            score_manual=reviewing and not locked,
+            unmask=who.may_unmask,
+        ),
+    )
+
+
+def finding_views(
+    session: Session,
+    who: Principal,
+    call: Call,
+    findings: Sequence[Finding],
+    *,
+    rules: Iterable[RuleResult],
+    turns: Sequence[TurnView],
+) -> list[FindingView]:
+    """Findings with what was decided about them. ``rules`` and ``turns`` are the call's, the latter as shown."""
+    names = _names(session)
+    results = {rule.rule: rule for rule in rules}
+    reviews = _grouped(session.scalars(select(Review).where(Review.call_pk == call.id).order_by(Review.id)))
+    appeals = {one.finding_id: one for one in session.scalars(select(Appeal).where(Appeal.call_pk == call.id))}
+    reviewing = who.role in _REVIEWERS
+    of_rule = Counter(finding.rule for finding in findings if finding.decision != "overturned")
+    shown = []
+    for finding in findings:
+        result = results.get(finding.rule)
+        view = FindingView(
+            **_columns(finding, FindingView, skip=_MADE_HERE),
+            quote=_quoted(who, finding, turns),
+            message=_masked(who, finding.message) or "",
+            clauses=[ClauseView(id=one, text=clause_texts().get(one)) for one in finding.clauses],
+            measured=result.measured if result else None,
+            would_pass_if=None,
+            decided_by=names.get(finding.decided_by or 0) if reviewing else None,
+            reason=next(
+                (one.reason for one in reversed(reviews[finding.id]) if one.decision == finding.decision), None
+            ),
+            reviews=[_review(one, names) for one in reviews[finding.id]] if reviewing else [],
+            appeal=_appeal(appeals.get(finding.id), names),
+            actions=[],
+        )
+        rule = {name: getattr(result, name) for name in ("level", "measured", "elements")} if result else None
+        view.would_pass_if = would_pass_if(
+            view.model_dump(), rule, others=max(0, of_rule[finding.rule] - 1), levels=_levels(call, finding.rule)
+        )
+        shown.append(view)
+    return shown
+
+
+def _reason(finding: Finding, reviews: Sequence[Review]) -> str | None:
+    """Of the decision that counts now."""
+    return next((one.reason for one in reversed(reviews) if one.decision == finding.decision), None)
+
+
+def _levels(call: Call, rule: str) -> Mapping[str, Any] | None:
+    """What the levels of a rule ask for in this call's direction."""
+    by_direction = ((call.pack.weights or {}).get(rule) or {}).get("levels") or {}
+    levels: Mapping[str, Any] | None = by_direction.get(call.direction) or by_direction.get("")
+    return levels
+
+
+def _quoted(who: Principal, finding: Finding, turns: Sequence[TurnView]) -> str | None:
+    """Cut out of the turn as it is shown: half an identifier can only be told from the whole."""
+    is_in_one_turn = len(finding.spans) == 1 and finding.turn is not None and finding.turn < len(turns)
+    if finding.quote is None or who.may_unmask or not is_in_one_turn:
+        return _masked(who, finding.quote)
+    assert finding.turn is not None
+    return turns[finding.turn].text[finding.char_start : finding.char_end]
+
+
+# ---- parts
+
+
+def _rules(rules: Sequence[RuleResult], report: Mapping[str, Any]) -> list[RuleView]:
+    """All rules of the pack in its order; those that did not apply come from the report."""
+    stored = {rule.rule: rule for rule in rules}
+    shown = []
+    for entry in report["rules"]:
+        row = stored.get(entry["rule"])
+        final = row.final_outcome if row is not None else entry["outcome"]
+        shown.append(
+            RuleView(
+                rule=entry["rule"],
+                title=entry["title"],
+                outcome=entry["outcome"],
+                final_outcome=final,
+                severity=entry["severity"],
+                status=entry.get("status", "stable"),
+                level=entry.get("level"),
+                points=entry["points"],
+                max_points=entry["max_points"],
+                clauses=entry["clauses"],
+                measured=entry.get("measured"),
+                elements=entry.get("elements"),
+            )
+        )
+    return shown
+
+
+def _turns(session: Session, who: Principal, call: Call) -> list[TurnView]:
+    turns = list(session.scalars(select(Turn).where(Turn.call_pk == call.id).order_by(Turn.number)))
+    texts = [turn.text for turn in turns]
+    if not who.may_unmask:
+        texts = [masked.text for masked in mask_turns([(turn.role, turn.text) for turn in turns])]
+    return [
+        TurnView(**_columns(turn, TurnView, skip={"text"}), text=text) for turn, text in zip(turns, texts, strict=True)
+    ]
+
+
+def _manual(session: Session, call: Call) -> list[ManualView]:
+    names = _names(session)
+    newest = {
+        score.item: score
+        for score in session.scalars(select(ManualScore).where(ManualScore.call_pk == call.id).order_by(ManualScore.id))
+    }
+    views = []
+    for item in call.pack.manual or ():
+        score = newest.get(item["id"])
+        views.append(
+            ManualView(
+                id=item["id"],
+                title=item["title"],
+                clause=item.get("clause"),
+                max_points=item["max_points"],
+                outcome=score.outcome if score else None,
+                points=score.points if score else None,
+                comment=score.comment if score else None,
+                by=names.get(score.reviewer_id) if score else None,
+                at=score.at if score else None,
+            )
+        )
+    return views
+
+
+def _comments(session: Session, who: Principal, call: Call) -> list[CommentView]:
+    names = _names(session)
+    statement = select(Comment).where(Comment.call_pk == call.id).order_by(Comment.id)
+    if who.role not in _REVIEWERS:
+        statement = statement.where(Comment.is_internal.is_(False))
+    return [
+        CommentView(**_columns(one, CommentView, skip={"by"}), by=names.get(one.author_id, ""))
+        for one in session.scalars(statement)
+    ]
+
+
+def _history(session: Session, call: Call) -> list[TransitionView]:
+    names = _names(session)
+    rows = session.scalars(select(Transition).where(Transition.call_pk == call.id).order_by(Transition.id))
+    return [
+        TransitionView(
+            at=one.at,
+            by=names.get(one.by_id or 0),
+            action=one.action,
+            before=one.state_before,
+            after=one.state_after,
+            why=one.why,
+            finding_id=one.finding_id,
+        )
+        for one in rows
+    ]
+
+
+def _review(review: Review, names: Mapping[int, str]) -> ReviewView:
+    return ReviewView(**_columns(review, ReviewView, skip={"reviewer"}), reviewer=names.get(review.reviewer_id, ""))
+
+
+def _appeal(appeal: Appeal | None, names: Mapping[int, str]) -> AppealView | None:
+    if appeal is None:
+        return None
+    return AppealView(
+        **_columns(appeal, AppealView, skip={"by", "decided_by"}),
+        by=names.get(appeal.by_id, ""),
+        decided_by=names.get(appeal.decided_by or 0),
+    )
+
+
+def _recording(call: Call) -> RecordingView | None:
+    if not call.recording:
+        return None
+    return RecordingView(channels=call.recording["channels"], duration_ms=call.duration_ms)
+
+
+# ---- lookups
+
+
+def _report(session: Session, call: Call) -> dict[str, Any]:
+    body = session.scalar(select(Report.body).where(Report.call_pk == call.id))
+    report: dict[str, Any] = json.loads(zlib.decompress(body)) if body else {"rules": [], "warnings": []}
+    return report
+
+
+def _columns(row: Any, view: type[Any], *, skip: set[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in view.model_fields if name not in skip}
+
+
+def _names(session: Session) -> dict[int, str]:
+    return _by_id(session, select(User.id, User.display_name))
+
+
+def _by_id(session: Session, statement: Any) -> dict[int, Any]:
+    return dict(session.execute(statement).all())
+
+
+def _agent_names(session: Session, agent_ids: set[str]) -> dict[str, str]:
+    statement = select(User.agent_id, User.display_name).where(User.agent_id.in_(agent_ids))
+    return {agent_id: name for agent_id, name in session.execute(statement) if agent_id}
+
+
+def _assigned(session: Session, ids: Sequence[int]) -> dict[int, list[str]]:
+    statement = (
+        select(Assignment.call_pk, User.display_name)
+        .join(User, User.id == Assignment.reviewer_id)
+        .where(Assignment.call_pk.in_(ids), Assignment.state == "open")
+    )
+    assigned: dict[int, list[str]] = defaultdict(list)
+    for call_pk, name in session.execute(statement):
+        assigned[call_pk].append(name)
+    return assigned
+
+
+def _grouped(reviews: Iterable[Review]) -> dict[int, list[Review]]:
+    grouped: dict[int, list[Review]] = defaultdict(list)
+    for review in reviews:
+        grouped[review.finding_id].append(review)
+    return grouped
+
+
+def _masked(who: Principal, text: str | None) -> str | None:
+    return text if text is None or who.may_unmask else mask(text).text
