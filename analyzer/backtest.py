@@ -107,7 +107,7 @@ def replay(sources: Iterable[str | Path], pack: Pack, baseline: Pack | None = No
             before = Judged.of(analyze(call.transcript, baseline)) if baseline else call.judged
             after = Judged.of(analyze(call.transcript, pack))
             result.calls += 1
-            if before is not None and (change := _change(call.transcript.call_id, before, after)):
+            if before is not None and (change := change_of(call.transcript.call_id, before, after)):
                 result.changes.append(change)
     return result
 
@@ -118,7 +118,8 @@ def _unjudged(transcript: Transcript) -> InputError:
     )
 
 
-def _change(call_id: str, before: Judged, after: Judged) -> Change | None:
+def change_of(call_id: str, before: Judged, after: Judged) -> Change | None:
+    """What differs between two judgements of a call; None where nothing does."""
     ids = dict.fromkeys((*before.rules, *after.rules))
     rules = {
         rule: (before.rules.get(rule), after.rules.get(rule))

@@ -99,9 +99,9 @@ def profiles(name_or_path: str | Path = STANDARD) -> list[str]:
     return sorted(path.stem for path in (_folder(name_or_path) / "profiles").glob("*.yaml"))
 
 
-def standard_folder() -> Path:
-    """Where the shipped pack lies."""
-    return _folder(STANDARD)
+def pack_folder(name_or_path: str | Path = STANDARD) -> Path:
+    """Where a pack lies. raises ConfigError if there is none"""
+    return _folder(name_or_path)
 
 
 def pack_digest(name_or_path: str | Path = STANDARD) -> str:

@@ -3,7 +3,6 @@ nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from analyzer.errors import AnalyzerError, worst_exit_code
 from analyzer.language import either
+from analyzer.store_options import PacksOption, StoreOption, packs_folder, store_url
 from analyzer.terminal import complain, help_text, note
 
 if TYPE_CHECKING:
@@ -19,47 +19,6 @@ if TYPE_CHECKING:
 desk_app = typer.Typer()
 db_app = typer.Typer(no_args_is_help=True, help=help_text("The review desk's database.", "复核台数据库。"))
 desk_app.add_typer(db_app, name="db")
-
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="FILE|URL",
-        envvar="ANALYZER_STORE",
-        show_default=either("a file of yours", "用户数据目录中的文件"),
-        help=help_text(
-            "The review desk's database: an SQLite file, or postgresql://user@host/name.",
-            "复核台数据库：SQLite 文件，或 postgresql://user@host/name。",
-        ),
-    ),
-]
-PacksOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--packs",
-        metavar="FOLDER",
-        envvar="ANALYZER_PACKS",
-        show_default=either("beside the store", "与数据库同处"),
-        help=help_text("Where published rule packs lie.", "已发布规则包所在的文件夹。"),
-    ),
-]
-
-
-def store_url(given: str | None) -> str:
-    """What ``--store`` names; without it a file in the user's data folder."""
-    return given or str(data_folder() / "desk.db")
-
-
-def packs_folder(given: Path | None) -> Path:
-    return given or data_folder() / "packs"
-
-
-def data_folder() -> Path:
-    """Where the desk keeps what it is not told to keep elsewhere."""
-    from platformdirs import user_data_path
-
-    named = os.environ.get("ANALYZER_DATA")
-    return Path(named) if named else user_data_path("analyzer", appauthor=False)
 
 
 def open_desk_store(given: str | None, *, upgrade: bool = True) -> Store:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analyzer.errors import ConfigError, InputError, worst_exit_code
+from analyzer.store_options import PacksOption, packs_folder
 from analyzer.terminal import PackOption, ProfileOption, complain, help_text, note
 
 if TYPE_CHECKING:
@@ -435,6 +436,40 @@ def schema(
 
 
 # ---- shared
+
+
+@rules_app.command(
+    "publish",
+    help=help_text(
+        "Make a version of a pack under the folder of published packs, with edited files. Refused where a case fails.",
+        "把改动后的规则包发布为新版本；有案例不通过则拒绝。",
+    ),
+)
+def publish_pack(
+    edits: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help=help_text("Edited files, laid out as in the pack.", "改动的文件（路径同规则包）。"),
+        ),
+    ],
+    version: Annotated[str, typer.Option("--version", help=help_text("Its name, as 2026.12.", "版本号，如 2026.12。"))],
+    author: Annotated[str, typer.Option("--author", help=help_text("Who made it.", "作者。"))],
+    message: Annotated[str, typer.Option("--message", "-m", help=help_text("What changed and why.", "改动说明。"))],
+    packs: PacksOption = None,
+    pack: PackOption = "standard",
+    profile: ProfileOption = "standard",
+) -> None:
+    from datetime import UTC, datetime
+
+    from analyzer.catalog import pack_folder
+    from analyzer.publishing import publish, read_edits
+
+    made = publish(
+        pack_folder(pack), read_edits(edits), packs_folder(packs),
+        version=version, author=author, note=message, at=datetime.now(UTC), profile=profile,
+    )  # fmt: skip
+    typer.echo(f"{made.folder}  {made.digest}")
 
 
 def _opened(pack: str, profile: str) -> PackFiles:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from analyzer.catalog import standard_folder
+from analyzer.catalog import pack_folder
 from analyzer.clauses import read_ledger
 from analyzer.desk.access import Principal
 from analyzer.desk.shapes import (
@@ -60,7 +60,7 @@ _MADE_HERE = {
 @cache
 def clause_texts() -> Mapping[str, str]:
     """What each clause of the ledger demands, in short, by its id."""
-    return {clause.id: clause.norm for clause in read_ledger(standard_folder() / "clauses").clauses.values()}
+    return {clause.id: clause.norm for clause in read_ledger(pack_folder() / "clauses").clauses.values()}
 
 
 def call_rows(session: Session, calls: Sequence[Call]) -> list[CallRow]:
