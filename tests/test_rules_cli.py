@@ -17,7 +17,7 @@ from analyzer.schemas import SCHEMAS, schema_text
 from tests.clean_pack import spoil, write_clean_pack
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("list", "show", "test", "lint", "coverage", "backtest", "import", "catalogue", "schema")
+COMMANDS = ("list", "show", "test", "lint", "coverage", "backtest", "import", "publish", "catalogue", "schema")
 
 
 @dataclass(frozen=True)
