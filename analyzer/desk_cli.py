@@ -3,30 +3,30 @@ nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analyzer.errors import AnalyzerError, worst_exit_code
+from analyzer.errors import AnalyzerError, ConfigError, StoreError, worst_exit_code
 from analyzer.language import either
-from analyzer.store_options import PacksOption, StoreOption, packs_folder, store_url
+from analyzer.store_options import PacksOption, StoreOption, open_desk_store, packs_folder
 from analyzer.terminal import complain, help_text, note
 
 if TYPE_CHECKING:
-    from analyzer.store import Store
+    from analyzer.store.audit import Head
 
 desk_app = typer.Typer()
+user_app = typer.Typer(no_args_is_help=True, help=help_text("Who may use the review desk.", "复核台的用户。"))
+audit_app = typer.Typer(no_args_is_help=True, help=help_text("The audit log.", "审计日志。"))
 db_app = typer.Typer(no_args_is_help=True, help=help_text("The review desk's database.", "复核台数据库。"))
 desk_app.add_typer(db_app, name="db")
-
-
-def open_desk_store(given: str | None, *, upgrade: bool = True) -> Store:
-    """raises ConfigError, StoreError"""
-    from analyzer.store import open_store
-
-    return open_store(store_url(given), upgrade=upgrade)
-
+desk_app.add_typer(user_app, name="user")
+desk_app.add_typer(audit_app, name="audit")
 
 # ---- db
 
@@ -89,3 +89,151 @@ def import_(
     if codes:
         raise typer.Exit(worst_exit_code(codes))
     note(either("open the desk with `analyzer serve --no-live`", "用 analyzer serve --no-live 打开复核台"))
+
+
+# ---- user
+
+UserName = Annotated[str, typer.Argument(metavar="NAME", help=help_text("The user name.", "用户名。"))]
+
+
+class RoleName(StrEnum):
+    AGENT = "agent"
+    REVIEWER = "reviewer"
+    LEAD = "lead"
+    ADMIN = "admin"
+
+
+@user_app.command(
+    "add",
+    help=help_text(
+        "Add a user. The password is asked for, or read from standard input; never an argument.",
+        "添加用户。密码在终端输入，或从标准输入读取，不放在命令行里。",
+    ),
+)
+def user_add(
+    name: UserName,
+    role: Annotated[RoleName, typer.Option("--role", help=help_text("What they may do.", "角色。"))],
+    agent_id: Annotated[
+        str | None,
+        typer.Option(
+            "--agent-id", metavar="NUMBER", show_default=False, help=help_text("Whose calls are theirs.", "坐席工号。")
+        ),
+    ] = None,
+    team: Annotated[
+        str | None, typer.Option("--team", metavar="NAME", show_default=False, help=help_text("Team.", "班组。"))
+    ] = None,
+    display_name: Annotated[
+        str | None,
+        typer.Option(
+            "--display-name", metavar="NAME", show_default=False, help=help_text("As others see them.", "姓名。")
+        ),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    from analyzer.desk.passwords import hash_password
+    from analyzer.store import audit, users
+
+    if fault := users.name_fault(name):
+        raise ConfigError(f"{name!r}: {fault}")
+    if role is RoleName.AGENT and not agent_id:
+        raise ConfigError("--role agent needs --agent-id: it says which calls are theirs")
+    password_hash = hash_password(_new_password(name, display_name or name))
+    with closing(open_desk_store(store)) as opened:
+        try:
+            with opened.writing() as session:
+                user = users.add_user(
+                    session, name=name, role=role.value, password_hash=password_hash, at=datetime.now(UTC),
+                    display_name=display_name, agent_id=agent_id, team=team,
+                )  # fmt: skip
+                audit.append(session, "cli", "user.added", f"user:{user.id}", {"role": role.value})
+        except IntegrityError:
+            raise ConfigError(f"{name!r}: there is such a user already; choose another name") from None
+    typer.echo(
+        either(f"added {users.plain_name(name)} ({role.value})", f"已添加 {users.plain_name(name)}（{role.value}）")
+    )
+
+
+@user_app.command(
+    "passwd",
+    help=help_text(
+        "Give a user a new password; ends their logins. It is asked for, or read from standard input.",
+        "重设用户密码，并退出其全部登录。密码在终端输入，或从标准输入读取。",
+    ),
+)
+def user_passwd(name: UserName, store: StoreOption = None) -> None:
+    from analyzer.desk.passwords import hash_password
+    from analyzer.store import audit, users
+
+    with closing(open_desk_store(store)) as opened:
+        with opened.reading() as session:
+            user = users.find_user(session, name)
+            names = [user.name, user.display_name] if user else []
+        if not names:
+            raise ConfigError(f"{name!r}: there is no such user; add one with `analyzer user add`")
+        password_hash = hash_password(_new_password(*names))
+        with opened.writing() as session:
+            if (user := users.find_user(session, name)) is None:
+                raise ConfigError(f"{name!r}: there is no such user any more")
+            users.set_password(session, user, password_hash)
+            audit.append(session, "cli", "password.reset", f"user:{user.id}")
+    typer.echo(either(f"the password of {names[0]} is changed", f"已修改 {names[0]} 的密码"))
+
+
+def _new_password(*names: str) -> str:
+    """From the terminal, twice, or the first line of standard input. raises ConfigError for a weak one"""
+    from analyzer.desk.passwords import weakness
+
+    if sys.stdin.isatty():
+        password: str = typer.prompt(either("Password", "密码"), hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if fault := weakness(password, *names):
+        raise ConfigError(f"password: {fault}")
+    return password
+
+
+# ---- audit
+
+
+@audit_app.command(
+    "verify",
+    help=help_text(
+        "Check that no entry of the audit log was changed or removed; exit 5 and the first broken one otherwise.",
+        "校验审计日志未被篡改或删除；否则退出码 5，并指出第一条不符的记录。",
+    ),
+)
+def audit_verify(
+    known: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--known",
+            metavar="SEQ:HASH",
+            help=help_text(
+                "What an earlier check printed: must still be in it, so that a cut end is found too. May be repeated.",
+                "以前校验时输出的“序号:摘要”，必须仍在日志中，这样也能发现末尾被截断（可重复）。",
+            ),
+        ),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    from analyzer.store import audit
+
+    heads = [_head(text) for text in known or ()]
+    with closing(open_desk_store(store)) as opened, opened.reading() as session:
+        found = audit.verify(session, heads)
+    if found.broken is not None:
+        raise StoreError(f"audit log: entry {found.broken}: {found.why}")
+    typer.echo(either(f"{found.entries} entries, all in order", f"共 {found.entries} 条，全部相符"))
+    if found.head:
+        typer.echo(str(found.head))
+
+
+def _head(text: str) -> Head:
+    from analyzer.store.audit import Head
+
+    seq, colon, digest = text.partition(":")
+    if not (colon and seq.isdecimal() and len(digest) == 64):
+        raise ConfigError(f"--known {text!r} is not SEQ:HASH, as `analyzer audit verify` prints it")
+    return Head(int(seq), digest)

@@ -1,5 +1,6 @@
-"""``analyzer live``, ``devices`` and ``serve``: calls followed while they are spoken. Parses, calls and shows; nothing
-heavy is imported before it is needed. Exit codes as of all commands.
+"""``analyzer live``, ``devices`` and ``serve``: calls followed while they are spoken, and the server with its desk.
+
+Parses, calls and shows; nothing heavy is imported before it is needed. Exit codes as of all commands.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,11 +32,13 @@ from analyzer.model_options import (
     load_recogniser,
     model_for,
 )
+from analyzer.store_options import DESK_PANEL, PacksOption, StoreOption, media_folder, open_desk_store, packs_folder
 from analyzer.terminal import CallDirection, PackOption, ProfileOption, complain, help_text, note
 from analyzer.types import Direction, Role
 
 if TYPE_CHECKING:
     from analyzer.audio import Recording
+    from analyzer.desk.review_desk import ReviewDesk
     from analyzer.live.capture import Capture, Source
     from analyzer.live.hub import Hub, Session
     from analyzer.live.playing import Player
@@ -233,13 +237,23 @@ MetricsOpen = Annotated[
     ),
 ]
 
+NoLive = Annotated[
+    bool,
+    typer.Option(
+        "--no-live",
+        rich_help_panel=DESK_PANEL,
+        help=help_text("The review desk only: no live calls, no model.", "只开复核台：不接实时通话，不需要模型。"),
+    ),
+]
+
 
 @live_app.command(
     help=help_text(
-        "Follow many calls that a telephone system sends (WebSocket, Twilio, FreeSWITCH, Asterisk): agents' overlays, "
-        "the supervisors' page, an API. Ctrl-C finishes what was heard. See docs/live.md.",
-        "实时服务：接收电话系统送来的多路通话（WebSocket、Twilio、FreeSWITCH、Asterisk），提供坐席浮窗、班长页面与接口。"
-        "按 Ctrl-C 后，处理完已听到的内容再退出。详见 docs/live.md。",
+        "The server: the review desk (docs/desk.md), and calls that a telephone system sends (WebSocket, Twilio, "
+        "FreeSWITCH, Asterisk) with agents' overlays, the supervisors' page and an API (docs/live.md). "
+        "Ctrl-C finishes what was heard.",
+        "服务：质检复核台（见 docs/desk.md）；并接收电话系统送来的多路通话（WebSocket、Twilio、FreeSWITCH、Asterisk），"
+        "提供坐席浮窗、班长页面与接口（见 docs/live.md）。按 Ctrl-C 后，处理完已听到的内容再退出。",
     )
 )
 def serve(
@@ -255,11 +269,14 @@ def serve(
     pack: PackOption = "standard",
     profile: ProfileOption = "standard",
     run: LiveRun = Path("runs/live"),
+    no_live: NoLive = False,
+    store: StoreOption = None,
+    packs: PacksOption = None,
 ) -> None:
     from analyzer.serve import run as server
 
     given = _checked_token(token)
-    if given is None and not server.is_loopback(host):
+    if given is None and not no_live and not server.is_loopback(host):
         raise ConfigError(
             f"--host {host} can be reached from other machines: choose a token with --token or ANALYZER_TOKEN, "
             "or listen on 127.0.0.1"
@@ -271,16 +288,50 @@ def serve(
         audiosocket=_address(audiosocket) if audiosocket else None,
         metrics_open=metrics_open,
     )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if no_live:
+        with _open_desk(store, packs) as review:
+            server.serve_desk(serving, review, announce=partial(_announce_desk, review))
+        return
     if model is None:
         raise ModelError(
             "no --model given; choose one (`analyzer model list`), e.g. --model large-v3-turbo or --model small, "
-            "or --model demo, which understands the synthetic voices of samples/ only"
+            "or --model demo, which understands the synthetic voices of samples/ only; "
+            "the review desk alone needs none: --no-live"
         )
-    _serve(serving, model, device, pack, profile, run, offline=offline, shows_token=given is None)
+    with _open_desk(store, packs) as review:
+        _serve(serving, review, model, device, pack, profile, run, offline=offline, shows_token=given is None)
+
+
+@contextmanager
+def _open_desk(store: str | None, packs: Path | None) -> Iterator[ReviewDesk]:
+    """The desk on its store, with a code for the first admin as long as there is nobody."""
+    from analyzer.desk.login import new_setup_code
+    from analyzer.desk.review_desk import ReviewDesk
+    from analyzer.store.users import count_users
+
+    opened = open_desk_store(store)
+    try:
+        with opened.reading() as session:
+            is_new = count_users(session) == 0
+        yield ReviewDesk(
+            opened, packs_folder(packs), media_folder(), setup_code=new_setup_code() if is_new else None
+        )  # fmt: skip
+    finally:
+        opened.close()
+
+
+def _announce_desk(review: ReviewDesk, address: Address) -> None:
+    typer.echo(either(f"review desk: open http://{address}/", f"复核台：请打开 http://{address}/"))
+    if review.setup_code is not None:
+        url = f"http://{address}/setup?code={review.setup_code}"
+        typer.echo(either(f"first start: make the first admin at {url}", f"首次使用：请在 {url} 创建管理员"))
+    sys.stdout.flush()
 
 
 def _serve(
     serving: Serving,
+    review: ReviewDesk,
     model: str,
     device: Device,
     pack: str,
@@ -304,10 +355,11 @@ def _serve(
             note(either(f"{count} calls of an interrupted run reported", f"上次中断的 {count} 通电话已补出报告"))
         url = f"http://{address}/supervisor{query}"
         typer.echo(either(f"listening; open {url}", f"服务已启动，请打开 {url}"))
-        sys.stdout.flush()
+        _announce_desk(review, address)
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    server.serve(serving, rules, recogniser, run, workers=workers, profile=profile, announce=announce)
+    server.serve(
+        serving, rules, recogniser, run, workers=workers, profile=profile, announce=announce, review=review
+    )  # fmt: skip
 
 
 def _checked_token(token: str | None) -> str | None:

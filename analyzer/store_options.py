@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from analyzer.language import either
 from analyzer.terminal import help_text
+
+if TYPE_CHECKING:
+    from analyzer.store import Store
+
+DESK_PANEL = either("Review desk", "复核台")
 
 StoreOption = Annotated[
     str | None,
@@ -18,6 +23,7 @@ StoreOption = Annotated[
         metavar="FILE|URL",
         envvar="ANALYZER_STORE",
         show_default=either("a file of yours", "用户数据目录中的文件"),
+        rich_help_panel=DESK_PANEL,
         help=help_text(
             "The review desk's database: an SQLite file, or postgresql://user@host/name.",
             "复核台数据库：SQLite 文件，或 postgresql://user@host/name。",
@@ -31,6 +37,7 @@ PacksOption = Annotated[
         metavar="FOLDER",
         envvar="ANALYZER_PACKS",
         show_default=either("beside the store", "与数据库同处"),
+        rich_help_panel=DESK_PANEL,
         help=help_text("Where published rule packs lie.", "已发布规则包所在的文件夹。"),
     ),
 ]
@@ -45,9 +52,21 @@ def packs_folder(given: Path | None) -> Path:
     return given or data_folder() / "packs"
 
 
+def media_folder() -> Path:
+    """Peaks, playback copies and clips; may be emptied at any time."""
+    return data_folder() / "media"
+
+
 def data_folder() -> Path:
     """Where the desk keeps what it is not told to keep elsewhere."""
     from platformdirs import user_data_path
 
     named = os.environ.get("ANALYZER_DATA")
     return Path(named) if named else user_data_path("analyzer", appauthor=False)
+
+
+def open_desk_store(given: str | None, *, upgrade: bool = True) -> Store:
+    """raises ConfigError, StoreError"""
+    from analyzer.store import open_store
+
+    return open_store(store_url(given), upgrade=upgrade)

@@ -48,6 +48,7 @@ class Server:
         command = [
             sys.executable, "-m", "analyzer", "serve", "--model", "demo", "--offline", "--port", str(self.port),
             "--token", TOKEN, "--run", str(self.run), "--calls", str(self._most_calls),
+            "--store", str(self.run / "desk.db"),
         ]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + STARTS_WITHIN_S

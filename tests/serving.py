@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,17 @@ def frames(sound: bytes) -> Iterator[bytes]:
 
 @contextmanager
 def a_hub(
-    folder: Path, recogniser: Any = None, most_calls: int = 8, metrics: Metrics | None = None, **settings: Any
+    folder: Path,
+    recogniser: Any = None,
+    most_calls: int = 8,
+    metrics: Metrics | None = None,
+    on_end: Callable[[], None] = lambda: None,
+    **settings: Any,
 ) -> Iterator[Hub]:
     pack = load_pack(str(write_tiny_pack(folder / "pack")), "standard")
     with RunFolder(folder / "run", {"pack": pack.digest}) as run:
         scheduler = Scheduler(recogniser or FakeRecogniser(), workers=2, meter=metrics, **settings)
-        hub = Hub(pack, scheduler, run, most_calls=most_calls)
+        hub = Hub(pack, scheduler, run, most_calls=most_calls, on_end=on_end)
         try:
             yield hub
         finally:

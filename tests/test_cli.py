@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from analyzer import cli, live_cli, model_options, models, pipeline
+from analyzer import cli, desk_cli, live_cli, model_options, models, pipeline, store_options
 from analyzer.runs import RunFolder
 from tests import random_whisper
 from tests.fake_speech import FakeCallDetector, FakeRecogniser, write_call
@@ -36,6 +36,14 @@ COMMANDS = (
     ["live"],
     ["devices"],
     ["serve"],
+    ["db"],
+    ["db", "upgrade"],
+    ["db", "import"],
+    ["user"],
+    ["user", "add"],
+    ["user", "passwd"],
+    ["audit"],
+    ["audit", "verify"],
 )
 
 
@@ -135,7 +143,8 @@ def test_every_command_and_option_is_in_the_documentation() -> None:
     documented = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     for command in COMMANDS[1:]:
         assert f"analyzer {' '.join(command)}" in documented
-    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (cli, live_cli, model_options))
+    modules = (cli, desk_cli, store_options, live_cli, model_options)
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
     for option in re.findall(r'"(--[a-z-]+)"', sources):
         assert re.search(rf"[` ]{option}[` ]", documented), option
 

@@ -4,7 +4,7 @@
     def list_calls(who: Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]) -> …
 
 Who is asking was found out by the gate (``analyzer.serve.gate``), which is around every route. ``check_routes`` refuses
-to start a server with a desk route that does not say whom it is for; the table in docs/desk.md and the authorisation
+to start a server with a route that does not say whom it is for; the table in docs/desk.md and the authorisation
 test are read off the routes as well. What of the objects somebody may see is the business of the queries:
 ``store.calls.visible_to``.
 """
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.routing import BaseRoute
+from starlette.websockets import WebSocket
 
 from analyzer.desk.problems import Problem
 from analyzer.store.users import ROLES, SERVICE, Principal
@@ -41,10 +43,19 @@ class Allowed:
     roles: frozenset[str]
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
-        """raises Problem 401, 403"""
+        """raises Problem 401, 403; to a WebSocket the same as WebSocketException 4401, 4403"""
         who: Principal | None = connection.scope.get("state", {}).get("principal")
+        try:
+            await self._check(connection, who)
+        except Problem as problem:
+            if isinstance(connection, WebSocket):
+                raise WebSocketException(4000 + problem.status_code, problem.code) from None
+            raise
+        return who or NOBODY
+
+    async def _check(self, connection: HTTPConnection, who: Principal | None) -> None:
         if not self.roles:
-            return who or NOBODY
+            return
         if who is None:
             raise Problem(401, "请先登录")
         if who.role not in self.roles:
@@ -53,7 +64,6 @@ class Allowed:
             raise Problem(403, "请先修改初始密码", "must_change")
         if who.csrf and isinstance(connection, Request) and connection.method not in _SAFE:
             await _check_csrf(connection, who)
-        return who
 
 
 def allow(*roles: str) -> Allowed:
@@ -97,9 +107,9 @@ def rule_of(route: BaseRoute) -> Allowed | None:
 def check_routes(routes: Iterable[BaseRoute]) -> None:
     """raises RuntimeError for a route that does not say whom it is for"""
     for route in routes:
-        if rule_of(route) is None:
+        if isinstance(route, APIRoute | APIWebSocketRoute) and rule_of(route) is None:
             raise RuntimeError(
-                f"{getattr(route, 'path', route)}: says nobody whom it is for; "
+                f"{route.path}: does not say whom it is for; "
                 'add `who: Annotated[Principal, Depends(allow("reviewer", …))]`'
             )
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from analyzer.desk import calls, login
-from analyzer.desk.access import check_routes, public_paths, rule_of
+from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import as_json, conflict, invalid, is_page, read_invalid, told
 from analyzer.desk.review_desk import ReviewDesk
@@ -31,25 +31,17 @@ NAVIGATION = (
 )  # fmt: skip
 
 
-def add_desk(app: FastAPI, desk: ReviewDesk) -> frozenset[str]:
-    """Add every page and address of the desk.
-
-    returns  the paths that answer without a login
-    raises   RuntimeError if a route does not say whom it is for
-    """
-    before = list(app.routes)
+def add_desk(app: FastAPI, desk: ReviewDesk) -> None:
+    """Add every page and address of the desk. Whoever makes the app checks its routes: ``access.check_routes``."""
     app.state.review_desk = desk
     for area in AREAS:
         area.add_routes(app, desk)
-    added = [route for route in app.routes if route not in before]
-    check_routes(added)
     desk.navigation = tuple(_navigation(app))
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StaleDataError, _stale)
     for refused in (DataError, UnicodeEncodeError):  # half characters, NUL: JSON may hold them, a database may not
         app.add_exception_handler(refused, _unstorable)
-    return public_paths(added)
 
 
 def _navigation(app: FastAPI) -> list[tuple[str, str, frozenset[str]]]:

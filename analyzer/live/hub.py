@@ -234,7 +234,8 @@ class Session:
 class Hub:
     """raises StoreError if the run folder is in use
 
-    clock  seconds, monotonic: a wall clock that jumps changes nothing
+    clock   seconds, monotonic: a wall clock that jumps changes nothing
+    on_end  told on another thread, when a call is over and its report in the run folder
     """
 
     def __init__(
@@ -245,8 +246,10 @@ class Hub:
         *,
         most_calls: int = 64,
         clock: Callable[[], float] = time.monotonic,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.pack, self.scheduler, self.run = pack, scheduler, run
+        self._on_end = on_end
         self._most_calls = most_calls
         self._clock = clock
         self._sessions: dict[str, Session] = {}
@@ -345,6 +348,7 @@ class Hub:
             finally:
                 with self._ended:
                     self._ended.notify_all()
+                self._on_end()
 
     @property
     def live(self) -> list[Session]:

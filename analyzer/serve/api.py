@@ -8,19 +8,24 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from analyzer.desk.access import Principal, allow, allow_anyone
 from analyzer.desk.problems import Error, Problem
+from analyzer.desk.review_desk import ReviewDesk
 from analyzer.live.messages import live_schema
 from analyzer.live.refusal import Refusal
 from analyzer.schemas import SCHEMAS
 from analyzer.serve.board import Calls, CallState, earlier_call
 from analyzer.serve.desk import Desk, Leg
 from analyzer.serve.events import find_log, read_after
+from analyzer.serve.rights import Anyone, Known, Service, Supervisor, is_theirs
+from analyzer.store import audit
 from analyzer.types import Direction, Role
 
 LONGEST_WHISPER = 60  # characters: one line that an agent takes in at a glance
+LONGEST_OBJECT = 120  # of the audit log
 UNKNOWN_CALL = "没有这通电话"
 
 
@@ -86,39 +91,22 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add_api_routes(app: FastAPI, desk: Desk) -> None:
-    @app.get("/healthz", tags=["service"], responses={503: {"model": Health, "description": "Stopping"}})
-    async def healthz(response: Response) -> Health:
-        """Whether new calls are taken. Needs no token."""
-        if desk.is_stopping:
-            response.status_code = 503
-        recogniser = str(desk.hub.scheduler.recogniser.info.get("name", ""))
-        return Health(status="stopping" if desk.is_stopping else "ok", live=len(desk.hub.live), recogniser=recogniser)
-
-    @app.get("/metrics", tags=["service"], response_class=Response)
-    async def metrics() -> Response:
-        """Prometheus text."""
-        return Response(await asyncio.to_thread(desk.metrics.text), media_type="text/plain; version=0.0.4")
-
-    @app.get("/schemas/{name}.schema.json", tags=["service"], responses=_ERRORS)
-    async def schema(name: str) -> dict[str, Any]:
-        """JSON Schema: live (all messages of the streams), rule, words, profile."""
-        makers: dict[str, Callable[[], Mapping[str, Any]]] = {**SCHEMAS, "live": live_schema}
-        if name not in makers:
-            raise HTTPException(404, f"no schema {name}; there are {', '.join(sorted(makers))}")
-        return dict(makers[name]())
+def add_api_routes(app: FastAPI, desk: Desk, *, metrics_open: bool = False) -> None:
+    """metrics_open: ``/metrics`` needs no token"""
+    _add_service_routes(app, desk, metrics_open=metrics_open)
 
     @app.get("/api/calls", tags=["calls"], responses=_ERRORS)
     async def list_calls(
-        agent_id: str | None = None, state: Annotated[Literal["live", "ended"] | None, Query()] = None
+        who: Known, agent_id: str | None = None, state: Annotated[Literal["live", "ended"] | None, Query()] = None
     ) -> Calls:
-        """Running calls, and those that ended lately, latest first."""
+        """Running calls, and those that ended lately, latest first. Agents see their own."""
         await desk.board.refresh()
         running = ("live", "ending")
         calls = [
             call
             for call in desk.board.calls
             if (agent_id is None or call.agent_id == agent_id)
+            and is_theirs(who, call.agent_id)
             and (state is None or (call.state in running) == (state == "live"))
         ]
         return Calls(calls=calls)
@@ -126,11 +114,12 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/calls/{call_id:path}/events", tags=["calls"], responses=_ERRORS)
     async def list_events(
         call_id: str,
+        who: Known,
         after: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     ) -> Events:
         """Events of a call after a number, oldest first."""
-        log = await find_log(desk, call_id)
+        log = await find_log(desk, call_id, who)
         if log is None:
             raise HTTPException(404, UNKNOWN_CALL)
         found = await read_after(log, after, limit)
@@ -138,13 +127,13 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
         return Events(events=[json.loads(line) for _, line in found], next=last if last < log.seq else None)
 
     @app.get("/api/calls/{call_id:path}", tags=["calls"], responses=_ERRORS)
-    async def get_call(call_id: str) -> CallWithReport:
+    async def get_call(call_id: str, who: Known) -> CallWithReport:
         """One call, with its report once it is over."""
         await desk.board.refresh()
         call = desk.board.call(call_id)
         if call is None:
             call = await asyncio.to_thread(earlier_call, desk.hub, call_id)
-        if call is None:
+        if call is None or not is_theirs(who, call.agent_id):
             raise HTTPException(404, UNKNOWN_CALL)
         is_over = call.state in ("ended", "interrupted")
         report = await asyncio.to_thread(desk.hub.report, call_id) if is_over else None
@@ -156,21 +145,59 @@ def add_api_routes(app: FastAPI, desk: Desk) -> None:
         status_code=201,
         responses={**_ERRORS, 409: {"model": Error, "description": "The call is over"}},
     )
-    async def whisper(call_id: str, whisper: Whisper) -> WhisperSent:
-        """Send a line to the agent's overlay. Its fate comes as ``whisper`` events: sent, delivered, seen."""
+    async def whisper(call_id: str, whisper: Whisper, who: Supervisor) -> WhisperSent:
+        """Send a line to the agent's overlay. Its fate comes as ``whisper`` events: sent, delivered, seen.
+
+        Who is logged in is the sender, whatever ``sender`` says.
+        """
         session = desk.hub.session(call_id)
         if session is None:
             raise HTTPException(404, UNKNOWN_CALL)
+        sender = who.display_name[:LONGEST_WHISPER] if who.user_id else whisper.sender
         try:
-            name = session.whisper(whisper.text, whisper.sender)
+            name = session.whisper(whisper.text, sender)
         except Refusal:
             raise Problem(409, "通话已结束，提示无法送达", "call_ended") from None
         desk.metrics.whispers.labels("sent").inc()
-        await asyncio.to_thread(desk.audit.note, "whisper_sent", call_id=call_id, whisper=name, sender=whisper.sender)
+        noted = {"call_id": call_id, "whisper": name, "sender": sender, "by": who.actor}
+        await asyncio.to_thread(desk.audit.note, "whisper_sent", **noted)
+        if desk.review is not None:
+            await asyncio.to_thread(_audit_whisper, desk.review, who, call_id, name)
         return WhisperSent(id=name)
 
     @app.post("/api/legs", tags=["audio"], status_code=201, responses=_ERRORS)
-    async def announce_leg(leg: AnnouncedLeg) -> AnnouncedLeg:
+    async def announce_leg(leg: AnnouncedLeg, who: Service) -> AnnouncedLeg:
         """Say whose voice an AudioSocket connection will bring, before it comes. Good for ten minutes."""
         desk.legs.announce(str(leg.uuid), Leg(leg.call_id, Role(leg.role), Direction(leg.direction), leg.metadata))
         return leg
+
+
+def _add_service_routes(app: FastAPI, desk: Desk, *, metrics_open: bool) -> None:
+    @app.get("/healthz", tags=["service"], responses={503: {"model": Health, "description": "Stopping"}})
+    async def healthz(response: Response, who: Anyone) -> Health:
+        """Whether new calls are taken. Needs no token."""
+        if desk.is_stopping:
+            response.status_code = 503
+        recogniser = str(desk.hub.scheduler.recogniser.info.get("name", ""))
+        return Health(status="stopping" if desk.is_stopping else "ok", live=len(desk.hub.live), recogniser=recogniser)
+
+    who_measures = allow_anyone() if metrics_open else allow("service", "admin")
+
+    @app.get("/metrics", tags=["service"], response_class=Response, dependencies=[Depends(who_measures)])
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return Response(await asyncio.to_thread(desk.metrics.text), media_type="text/plain; version=0.0.4")
+
+    @app.get("/schemas/{name}.schema.json", tags=["service"], responses=_ERRORS)
+    async def schema(name: str, who: Known) -> dict[str, Any]:
+        """JSON Schema: live (all messages of the streams), rule, words, profile."""
+        makers: dict[str, Callable[[], Mapping[str, Any]]] = {**SCHEMAS, "live": live_schema}
+        if name not in makers:
+            raise HTTPException(404, f"no schema {name}; there are {', '.join(sorted(makers))}")
+        return dict(makers[name]())
+
+
+def _audit_whisper(review: ReviewDesk, who: Principal, call_id: str, whisper: str) -> None:
+    with review.store.writing() as session:
+        call = f"live:{call_id}"[:LONGEST_OBJECT]
+        audit.append(session, who.actor, "whisper.sent", call, {"whisper": whisper}, at=review.clock())

@@ -1,4 +1,7 @@
-"""WebSockets of those who send audio: our own protocol, Twilio Media Streams, FreeSWITCH mod_audio_stream."""
+"""WebSockets of those who send audio: our own protocol, Twilio Media Streams, FreeSWITCH mod_audio_stream.
+
+They open to anyone, because the token may come with the first message; it is checked there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from analyzer.live.refusal import Refusal
 from analyzer.live.wire import FreeSwitchStream, NativeStream, TwilioStream
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import bearer
+from analyzer.serve.rights import Anyone
 from analyzer.serve.senders import Sender
 
 log = logging.getLogger(__name__)
@@ -23,11 +27,11 @@ SEND_WITHIN_S = 30.0
 
 def add_audio_routes(app: FastAPI, desk: Desk) -> None:
     @app.websocket("/live/twilio")
-    async def twilio(socket: WebSocket) -> None:
+    async def twilio(socket: WebSocket, who: Anyone) -> None:
         await _serve(socket, desk, Sender(desk, TwilioStream(bearer(socket.headers))))
 
     @app.websocket("/live/freeswitch/{call_id:path}")
-    async def freeswitch(socket: WebSocket, call_id: str) -> None:
+    async def freeswitch(socket: WebSocket, call_id: str, who: Anyone) -> None:
         try:
             wire = FreeSwitchStream(socket.query_params, call_id, bearer(socket.headers))
         except Refusal as refusal:
@@ -37,7 +41,7 @@ def add_audio_routes(app: FastAPI, desk: Desk) -> None:
         await _serve(socket, desk, Sender(desk, wire, call_id=call_id))
 
     @app.websocket("/live/{call_id:path}/audio")
-    async def audio(socket: WebSocket, call_id: str) -> None:
+    async def audio(socket: WebSocket, call_id: str, who: Anyone) -> None:
         await _serve(socket, desk, Sender(desk, NativeStream(), call_id=call_id))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from analyzer.desk.review_desk import ReviewDesk
 from analyzer.live.hub import Hub
 from analyzer.serve.audit import Audit
 from analyzer.serve.board import Board
@@ -60,6 +61,7 @@ class Desk:
     metrics: Metrics
     audit: Audit
     board: Board
+    review: ReviewDesk | None = None
     legs: Legs = field(default_factory=Legs)
     senders: dict[str, Sender] = field(default_factory=dict)  # who sends a call's audio, by call
     streams: int = 0  # of calls' events, open now

@@ -19,11 +19,13 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from analyzer.desk.access import Principal
 from analyzer.live.hub import Session, WhisperState
 from analyzer.live.journal import KEPT, read_numbered
 from analyzer.live.messages import FROM_AGENT, Dismiss
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import int_or
+from analyzer.serve.rights import Known, Supervisor, is_theirs
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +72,14 @@ class StoredLog:
         return lambda: None
 
 
-async def find_log(desk: Desk, call_id: str) -> Log | None:
-    """The events of a call, live or over, of this process or an earlier one."""
+async def find_log(desk: Desk, call_id: str, who: Principal) -> Log | None:
+    """The events of a call, live or over, of this process or an earlier one; None if there are none for them."""
     if session := desk.hub.session(call_id):
-        return session.events
+        return session.events if is_theirs(who, session.facts.metadata.get("agent_id")) else None
+    if who.role == "agent":
+        report = await asyncio.to_thread(desk.hub.report, call_id)
+        if report is None or not is_theirs(who, report.get("metadata", {}).get("agent_id")):
+            return None
     path = await asyncio.to_thread(desk.hub.journal, call_id)
     return None if path is None else await asyncio.to_thread(StoredLog, path)
 
@@ -87,20 +93,20 @@ async def read_after(log: Log, seq: int, most: int = PAGE) -> list[tuple[int, st
 
 def add_event_routes(app: FastAPI, desk: Desk) -> None:
     @app.websocket("/live/calls")
-    async def calls(socket: WebSocket) -> None:
+    async def calls(socket: WebSocket, who: Supervisor) -> None:
         await socket.accept()
         await _both(_send_calls(socket, desk), _ignore(socket), desk)
 
     @app.websocket("/live/{call_id:path}/events")
-    async def events(socket: WebSocket, call_id: str) -> None:
+    async def events(socket: WebSocket, call_id: str, who: Known) -> None:
         await socket.accept()
-        source = await find_log(desk, call_id)
+        source = await find_log(desk, call_id, who)
         if source is None:
             await socket.close(UNKNOWN_CALL, "no such call")
             return
         after = max(0, int_or(socket.query_params.get("after"), 0))
         session = desk.hub.session(call_id)
-        is_overlay = socket.query_params.get("viewer") == "overlay"
+        is_overlay = socket.query_params.get("viewer") == "overlay" and who.role in ("agent", "service")
         agent = _Agent(desk, session if is_overlay else None)
         desk.streams += 1
         try:

@@ -27,16 +27,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from analyzer import __version__
 from analyzer.asr import Recogniser
+from analyzer.desk.review_desk import ReviewDesk
 from analyzer.errors import ConfigError
 from analyzer.live.hub import Hub
 from analyzer.live.scheduler import Scheduler
 from analyzer.live.warming import warm_up
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
-from analyzer.serve.app import create_app
+from analyzer.serve.app import create_app, create_desk_app
 from analyzer.serve.audiosocket import listen_for_asterisk
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import MOST_BYTES
+from analyzer.serve.imports import Importer
 from analyzer.serve.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -89,9 +91,11 @@ def serve(
     workers: int,
     profile: str,
     announce: Callable[[Address, list[str]], None],
+    review: ReviewDesk | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
+    review    the review desk, in the same server; it gets the calls that are over
     announce  told, when the server listens, its address and the ids of the calls that an earlier process left behind
     raises    ConfigError if an address cannot be had, StoreError if the run folder is in use
     """
@@ -100,13 +104,33 @@ def serve(
     metrics = Metrics()
     with contextlib.closing(listening), RunFolder(run, settings, inputs=["serve"]) as folder:
         warm_up(recogniser, pack)
-        hub = Hub(pack, Scheduler(recogniser, workers=workers, meter=metrics), folder, most_calls=serving.most_calls)
+        importer = None if review is None else Importer(review, run)
+        scheduler = Scheduler(recogniser, workers=workers, meter=metrics)
+        on_end = importer.wake if importer else lambda: None
+        hub = Hub(pack, scheduler, folder, most_calls=serving.most_calls, on_end=on_end)
         try:
-            app = create_app(hub, token=serving.token, metrics=metrics, metrics_open=serving.metrics_open)
-            asyncio.run(_serve(serving, app, hub, listening, announce))
+            app = create_app(
+                hub, token=serving.token, metrics=metrics, metrics_open=serving.metrics_open, review=review
+            )  # fmt: skip
+            if importer:
+                importer.start()
+            asyncio.run(_serve(serving, app, listening, lambda address: announce(address, hub.recovered)))
         finally:
             hub.stop(patience_s=PATIENCE_S)
+            if importer:
+                importer.stop(PATIENCE_S)
             gc.unfreeze()  # else the model's library complains of leaks when the process ends
+
+
+def serve_desk(serving: Serving, review: ReviewDesk, *, announce: Callable[[Address], None]) -> None:
+    """Serve the review desk alone, until SIGTERM or SIGINT.
+
+    announce  told the address when the server listens
+    raises    ConfigError if the address cannot be had
+    """
+    with contextlib.closing(_bind(serving.address)) as listening:
+        app = create_desk_app(review, token=serving.token)
+        asyncio.run(_serve(serving, app, listening, announce))
 
 
 def _bind(address: Address) -> socket.socket:
@@ -122,30 +146,25 @@ def _bind(address: Address) -> socket.socket:
     return listening
 
 
-async def _serve(
-    serving: Serving,
-    app: FastAPI,
-    hub: Hub,
-    listening: socket.socket,
-    announce: Callable[[Address, list[str]], None],
-) -> None:
-    desk: Desk = app.state.desk
+async def _serve(serving: Serving, app: FastAPI, listening: socket.socket, announce: Callable[[Address], None]) -> None:
+    desk: Desk | None = getattr(app.state, "desk", None)  # without live calls there is none
     server = uvicorn.Server(uvicorn_config(app))
     asterisk = None
-    if serving.audiosocket is not None:
+    if serving.audiosocket is not None and desk is not None:
         asterisk = await _listen_for_asterisk(desk, serving.audiosocket)
     running = asyncio.create_task(server.serve(sockets=[listening]))
     while not (server.started or running.done()):
         await asyncio.sleep(0.01)
     stopping = _on_signals()
     if server.started:
-        announce(Address(serving.address.host, listening.getsockname()[1]), hub.recovered)
+        announce(Address(serving.address.host, listening.getsockname()[1]))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-    desk.is_stopping = True
     if asterisk is not None:
         asterisk.close()
-    await stop_hub(desk)
+    if desk is not None:
+        desk.is_stopping = True
+        await stop_hub(desk)
     server.should_exit = True
     await running
     stopped.cancel()

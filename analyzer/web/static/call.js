@@ -3,6 +3,7 @@
 import { announce } from "./announce.js";
 import { drawChecklist } from "./checklist.js";
 import { clockText } from "./clock.js";
+import { showDeskLink } from "./desk_link.js";
 import { byId, drawList, make, makeShape, setData, show, write } from "./dom.js";
 import { drawFindings } from "./findings.js";
 import { PaceBar, TimerView } from "./gauges.js";
@@ -38,6 +39,15 @@ document.addEventListener("visibilitychange", () => document.hidden || watch.hur
 setInterval(drawTimes, TICK_MS);
 watch.start();
 nameAgent();
+nameSender();
+
+/** Who is logged in whispers under their own name. */
+async function nameSender() {
+  const me = await showDeskLink();
+  if (me === null) return;
+  sender.value = me.display_name;
+  sender.readOnly = true;
+}
 
 async function nameAgent() {
   const { body } = await getCall(callId);
@@ -63,7 +73,7 @@ function drawLeft() {
 async function sendWhisper(event) {
   event.preventDefault();
   if (charactersLeft() < 0 || !text.value.trim()) return;
-  localStorage.setItem("sender", sender.value.trim());
+  if (!sender.readOnly) localStorage.setItem("sender", sender.value.trim());
   byId("send").disabled = true;
   const { status, body } = await postWhisper(callId, text.value.trim(), sender.value.trim());
   write(byId("wrong"), status === 201 ? "" : `✗ 没有发出：${whyNot(status, body)}`);

@@ -23,15 +23,24 @@ export function getCallsOf(agent) {
   return ask(`/api/calls?state=live&agent_id=${encodeURIComponent(agent)}`);
 }
 
-export function postWhisper(callId, text, sender) {
-  return ask(`/api/calls/${encodeURIComponent(callId)}/whisper`, { text, sender });
+export async function postWhisper(callId, text, sender) {
+  const me = await getMe();
+  return ask(`/api/calls/${encodeURIComponent(callId)}/whisper`, { text, sender }, me?.csrf);
+}
+
+let known; // whoever is logged in, once asked
+
+/** Who is logged in at the review desk; null for who came with the server's token. */
+export function getMe() {
+  known ??= ask("/api/desk/me").then(({ status, body }) => (status === 200 ? body : null));
+  return known;
 }
 
 /** {status, body}: the HTTP status, 0 where no answer came; the JSON that came, else null. */
-async function ask(path, sent) {
+async function ask(path, sent, csrf) {
   const how = sent && {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) },
     body: JSON.stringify(sent),
   };
   try {

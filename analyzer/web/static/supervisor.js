@@ -2,6 +2,7 @@
 
 import { clockText, readTimer } from "./clock.js";
 import { byId, drawList, make, makeShape, setAttribute, setData, show, write } from "./dom.js";
+import { showDeskLink } from "./desk_link.js";
 import { PaceBar } from "./gauges.js";
 import { isRunning, ofAgent, tally, worstFirst } from "./ranking.js";
 import { socketUrl } from "./server.js";
@@ -52,6 +53,7 @@ addEventListener("online", () => stream.hurry());
 document.addEventListener("visibilitychange", () => document.hidden || stream.hurry());
 setInterval(drawSoon, TICK_MS);
 stream.start();
+showDeskLink();
 
 function drawLine(status) {
   if (status === "unauthorised") return location.reload(); // the server asks for the token
