@@ -8,6 +8,11 @@ VERDICTS = {"pass": "合格", "fail": "不合格", "review": "待复核"}
 OUTCOMES = {"pass": "符合", "violation": "违规", "unsure": "无法判定", "not_applicable": "不适用"}
 SEVERITIES = {"critical": "严重", "major": "较重", "minor": "轻微", "info": "提示"}
 
+ELEMENTS = {  # of the kinds that bring their own elements; rule files name the others
+    "reason": "说明原因", "question": "征询意见", "assent": "客户同意", "apology": "久等致歉",
+    "callback": "提出稍后回电", "greet": "问候", "repeat": "重复问候", "script": "无声话术",
+}  # fmt: skip
+
 
 def clock(ms: int | None) -> str | None:
     """A moment of the call as minutes, seconds and tenths; None stays None.

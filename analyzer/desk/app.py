@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from analyzer.desk import calls, login
+from analyzer.desk import calls, login, review_pages
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import as_json, conflict, invalid, is_page, read_invalid, told
@@ -22,6 +22,7 @@ __all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
 AREAS = (
     login,
     calls,
+    review_pages,
 )  # fmt: skip
 
 NAVIGATION = (

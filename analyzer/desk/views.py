@@ -32,6 +32,7 @@ from analyzer.desk.shapes import (
     TransitionView,
     TurnView,
 )
+from analyzer.labels import ELEMENTS
 from analyzer.privacy import mask, mask_turns
 from analyzer.review.would_pass import would_pass_if
 from analyzer.store.tables import (
@@ -60,7 +61,7 @@ _MADE_HERE = {
 @cache
 def clause_texts() -> Mapping[str, str]:
     """What each clause of the ledger demands, in short, by its id."""
-    return {clause.id: clause.norm for clause in read_ledger(pack_folder() / "clauses").clauses.values()}
+    return {clause.id: clause.norm for clause in read_ledger(pack_folder()).clauses.values()}
 
 
 def call_rows(session: Session, calls: Sequence[Call]) -> list[CallRow]:
@@ -107,7 +108,7 @@ def call_detail(session: Session, who: Principal, call: Call) -> CallDetail:
         recording=_recording(call),
         shared_at=call.shared_at,
         appeal_until=call.appeal_until,
-        rules=_rules(rules, report),
+        rules=_rules(who, call, rules, report),
         findings=finding_views(session, who, call, list(call.findings), rules=rules, turns=turns),
         turns=turns,
         manual=_manual(session, call),
@@ -160,7 +161,11 @@ def finding_views(
         )
         rule = {name: getattr(result, name) for name in ("level", "measured", "elements")} if result else None
         view.would_pass_if = would_pass_if(
-            view.model_dump(), rule, others=max(0, of_rule[finding.rule] - 1), levels=_levels(call, finding.rule)
+            view.model_dump(),
+            rule,
+            others=max(0, of_rule[finding.rule] - 1),
+            levels=_levels(call, finding.rule),
+            titles=_element_titles(call, finding.rule),
         )
         shown.append(view)
     return shown
@@ -178,6 +183,10 @@ def _levels(call: Call, rule: str) -> Mapping[str, Any] | None:
     return levels
 
 
+def _element_titles(call: Call, rule: str) -> Mapping[str, str]:
+    return {**ELEMENTS, **(((call.pack.weights or {}).get(rule) or {}).get("elements") or {})}
+
+
 def _quoted(who: Principal, finding: Finding, turns: Sequence[TurnView]) -> str | None:
     """Cut out of the turn as it is shown: half an identifier can only be told from the whole."""
     is_in_one_turn = len(finding.spans) == 1 and finding.turn is not None and finding.turn < len(turns)
@@ -190,7 +199,7 @@ def _quoted(who: Principal, finding: Finding, turns: Sequence[TurnView]) -> str 
 # ---- parts
 
 
-def _rules(rules: Sequence[RuleResult], report: Mapping[str, Any]) -> list[RuleView]:
+def _rules(who: Principal, call: Call, rules: Sequence[RuleResult], report: Mapping[str, Any]) -> list[RuleView]:
     """All rules of the pack in its order; those that did not apply come from the report."""
     stored = {rule.rule: rule for rule in rules}
     shown = []
@@ -210,10 +219,21 @@ def _rules(rules: Sequence[RuleResult], report: Mapping[str, Any]) -> list[RuleV
                 max_points=entry["max_points"],
                 clauses=entry["clauses"],
                 measured=entry.get("measured"),
-                elements=entry.get("elements"),
+                elements=_elements(who, call, entry),
             )
         )
     return shown
+
+
+def _elements(who: Principal, call: Call, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """With what they are called beside the ids."""
+    if entry.get("elements") is None:
+        return None
+    titles = _element_titles(call, entry["rule"])
+    return {
+        name: {**element, "quote": _masked(who, element["quote"]), "title": titles.get(name, name)}
+        for name, element in entry["elements"].items()
+    }
 
 
 def _turns(session: Session, who: Principal, call: Call) -> list[TurnView]:

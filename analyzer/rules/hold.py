@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from analyzer.labels import ELEMENTS
 from analyzer.rules.call import Call, is_mostly_faint
 from analyzer.rules.checks import Check, Watch
 from analyzer.rules.findings import (
@@ -307,13 +308,6 @@ class Holds:
 
 # --- judging ----------------------------------------------------------------------------------------------------------
 
-_TITLES = {
-    "reason": "说明原因",
-    "question": "征询意见",
-    "assent": "客户同意",
-    "apology": "久等致歉",
-    "callback": "提出稍后回电",
-}
 _CONSENT = ("reason", "question", "assent")
 
 
@@ -493,7 +487,7 @@ class _HoldWatch(Watch):
         if hold is None:
             return ()
         rule, told = self.check.wording.rule, self._told(hold, unsettled, ms)
-        return [Item(rule, element, _TITLES[element], state) for element, state in told.items()]
+        return [Item(rule, element, ELEMENTS[element], state) for element, state in told.items()]
 
     def _told(self, hold: Hold, unsettled: Sequence[Said], ms: int) -> Mapping[str, ItemState]:
         """How each element stands; empty before it is owed."""
@@ -569,7 +563,7 @@ class _HoldWatch(Watch):
     def _finding(self, hold: Hold, verdict: Verdict) -> Finding:
         check = self.check
         names = {
-            "missing": "、".join(_TITLES[name] for name in verdict.missing),
+            "missing": "、".join(ELEMENTS[name] for name in verdict.missing),
             "value": seconds(hold.waited),
             "high": seconds(check.limit_ms),
         }

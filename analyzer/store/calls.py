@@ -220,3 +220,22 @@ def _after(column: InstrumentedAttribute[Any], place: tuple[Any, int], *, descen
         return and_(column.is_(None), Call.id < call_pk)
     beyond = column < value if descending else column > value
     return or_(beyond, and_(column == value, Call.id < call_pk), column.is_(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a list of calls can be narrowed to: teams, rules (id, title), categories."""
+
+    teams: Sequence[str]
+    rules: Sequence[tuple[str, str]]
+    categories: Sequence[str]
+
+
+def choices(session: Session) -> Choices:
+    """The values that occur."""
+    teams = session.scalars(select(Call.team).where(Call.team.is_not(None)).distinct().order_by(Call.team))
+    rules = session.execute(select(Finding.rule, func.max(Finding.title)).group_by(Finding.rule).order_by(Finding.rule))
+    categories = session.scalars(select(Finding.category).where(Finding.rule == "banned_phrase").distinct())
+    return Choices(
+        [team for team in teams if team], [(rule, title) for rule, title in rules], sorted(c for c in categories if c)
+    )
