@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from analyzer.desk import calls, login, review_pages
+from analyzer.desk import calls, login, media, review_pages
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import as_json, conflict, invalid, is_page, read_invalid, told
@@ -23,6 +23,7 @@ AREAS = (
     login,
     calls,
     review_pages,
+    media,
 )  # fmt: skip
 
 NAVIGATION = (
