@@ -31,7 +31,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     """One call of the agent 3017, shared with them, in which a number is said; a second one without a recording."""
     with open_stage(tmp_path) as stage:
         sound = write_sound(tmp_path / "call.wav", chirps(12, [1.0, 3.0]), chirps(12, [5.0]))
-        first, second = (dict(report) for report in sample_reports()[:2])
+        second, *others = (dict(report) for report in sample_reports())
+        first = next(one for one in others if any(rule["findings"] for rule in one["rules"]))
         first["metadata"] = {**first["metadata"], "agent_id": "3017"}
         first["turns"] = [*first["turns"], _turn_with_number()]
         run = write_run(tmp_path / "run", [first, second], {first["call_id"]: sound})
