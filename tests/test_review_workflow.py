@@ -163,6 +163,7 @@ def test_after_final_only_a_lead_with_a_reason_changes_anything() -> None:
     refused("locked", workflow.appeal, now, 1, AGENT, NOW, "…")
     refused("invalid", workflow.reopen, now, LEAD, "")
     refused("forbidden", workflow.reopen, now, ANNA, "想改")
+    refused("forbidden", workflow.decide, now, 1, OVERTURNED, AGENT, "…")
     assert workflow.reopen(now, LEAD, "录音换了").state is State.CONFIRMED
 
 

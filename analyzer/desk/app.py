@@ -10,11 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from analyzer.desk import calls, login, media, review_pages
+from analyzer.desk import appeals, calls, login, media, review_pages, reviewing
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
-from analyzer.desk.problems import as_json, conflict, invalid, is_page, read_invalid, told
+from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.review.workflow import RefusedError
 
 __all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
 
@@ -24,6 +25,8 @@ AREAS = (
     calls,
     review_pages,
     media,
+    reviewing,
+    appeals,
 )  # fmt: skip
 
 NAVIGATION = (
@@ -42,6 +45,7 @@ def add_desk(app: FastAPI, desk: ReviewDesk) -> None:
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StaleDataError, _stale)
+    app.add_exception_handler(RefusedError, _refused)
     for refused in (DataError, UnicodeEncodeError):  # half characters, NUL: JSON may hold them, a database may not
         app.add_exception_handler(refused, _unstorable)
 
@@ -69,6 +73,15 @@ async def _problem(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return await _problem(request, read_invalid(error))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """The workflow's rules forbid it; nothing was changed."""
+    assert isinstance(error, RefusedError)
+    return await _problem(request, Problem(_REFUSED[error.kind], str(error)))
+
+
+_REFUSED = {"forbidden": 403, "not_found": 404, "conflict": 409, "invalid": 422, "locked": 423}
 
 
 async def _stale(request: Request, error: Exception) -> Response:

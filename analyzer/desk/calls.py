@@ -70,7 +70,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
                 )
             except ValueError as error:
                 raise invalid(str(error)) from None
-            return CallList(calls=call_rows(session, page.calls), next=page.next, total=page.total)
+            return CallList(calls=call_rows(session, who, page.calls), next=page.next, total=page.total)
 
     @app.get("/api/desk/calls/{call_pk}", tags=["calls"], responses=errors(404))
     def call(
@@ -81,7 +81,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             found = find_call(session, who, call_pk)
             if found is None:
                 raise not_found("没有这通电话，或您无权查看")
-            detail = call_detail(session, who, found)
+            detail = call_detail(session, who, found, desk.clock())
         with desk.store.writing() as session:
             audit.append(session, who.actor, "call.viewed", f"call:{call_pk}")
         return detail

@@ -58,7 +58,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             found = find_call(session, who, call_pk)
             if found is None:
                 raise not_found("没有这通电话，或您无权查看")
-            [row] = call_rows(session, [found])
+            [row] = call_rows(session, who, [found])
         return page(request, "call", who, call=row, categories=BANNED_CATEGORIES, **_WORDS)
 
     @app.get("/queue", tags=["pages"], response_class=HTMLResponse)
@@ -85,4 +85,4 @@ def _rows(desk: ReviewDesk, who: Principal, asked: Asked) -> dict[str, Any]:
             )
         except ValueError as error:
             raise Problem(422, f"筛选条件无法识别：{error}") from None
-        return {**_WORDS, "calls": call_rows(session, found.calls), "next": found.next, "total": found.total}
+        return {**_WORDS, "calls": call_rows(session, who, found.calls), "next": found.next, "total": found.total}

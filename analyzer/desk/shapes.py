@@ -111,6 +111,8 @@ class FindingView(BaseModel):
 
 
 class RuleView(BaseModel):
+    """``final_*`` with what people decided; points are null where the pack's weights are not known here."""
+
     rule: str
     title: str
     outcome: str
@@ -118,7 +120,9 @@ class RuleView(BaseModel):
     severity: str
     status: str
     level: str | None
+    final_level: str | None
     points: float
+    final_points: float | None
     max_points: float
     clauses: list[str]
     measured: dict[str, Any] | None
@@ -196,6 +200,7 @@ class CallDetail(CallRow):
     pack: PackView
     profile: str
     pass_mark: float | None
+    why_no_final: str | None
     recogniser: str | None
     metadata: dict[str, Any]
     metrics: dict[str, Any]
@@ -212,3 +217,38 @@ class CallDetail(CallRow):
     history: list[TransitionView]
     actions: list[str]
     may: May
+
+
+class CallChanged(BaseModel):
+    """What an action changed. ``finding``: the one it was about; ``findings``: all, after an action on the call;
+    ``rules``: theirs."""
+
+    call: CallRow
+    version: int
+    finding: FindingView | None
+    findings: list[FindingView]
+    rules: list[RuleView]
+    manual: list[ManualView]
+    comments: list[CommentView]
+    actions: list[str]
+    why_no_final: str | None
+
+
+class AppealRow(AppealView):
+    """An appeal in a list. ``actions``: uphold and reject, for whoever may decide it."""
+
+    call: CallRow
+    finding_id: int
+    rule: str
+    title: str
+    severity: str
+    quote: str | None
+    start_ms: int
+    actions: list[str]
+
+
+class AppealList(BaseModel):
+    """``next`` is the cursor of the following page."""
+
+    appeals: list[AppealRow]
+    next: str | None

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from pathlib import PurePath
 from typing import Any
@@ -17,7 +18,9 @@ from analyzer.catalog import pack_folder
 from analyzer.clauses import read_ledger
 from analyzer.desk.access import Principal
 from analyzer.desk.shapes import (
+    AppealRow,
     AppealView,
+    CallChanged,
     CallDetail,
     CallRow,
     ClauseView,
@@ -34,7 +37,10 @@ from analyzer.desk.shapes import (
 )
 from analyzer.labels import ELEMENTS
 from analyzer.privacy import mask, mask_turns
+from analyzer.review.workflow import Action, Decision, State
 from analyzer.review.would_pass import would_pass_if
+from analyzer.store.deeds import Changed, blind_calls
+from analyzer.store.sight import Sight, look
 from analyzer.store.tables import (
     Appeal,
     Assignment,
@@ -54,7 +60,7 @@ from analyzer.store.tables import (
 _REVIEWERS = frozenset({"reviewer", "lead", "admin"})
 _MADE_HERE = {
     *("quote", "message", "clauses", "measured", "would_pass_if", "decided_by", "reason", "reviews", "appeal"),
-    "actions",
+    *("actions", "state", "decision", "decided_at"),
 }
 
 
@@ -64,9 +70,11 @@ def clause_texts() -> Mapping[str, str]:
     return {clause.id: clause.norm for clause in read_ledger(pack_folder()).clauses.values()}
 
 
-def call_rows(session: Session, calls: Sequence[Call]) -> list[CallRow]:
-    """Rows of a list: four queries, however many calls."""
+def call_rows(session: Session, who: Principal, calls: Sequence[Call]) -> list[CallRow]:
+    """Rows of a list: five queries, however many calls. While a second review of a call runs, whoever is blind to the
+    first one sees neither its state nor its final score."""
     ids = [call.id for call in calls]
+    blind = blind_calls(session, who, ids)
     runs = _by_id(session, select(Run.id, Run.path).where(Run.id.in_({call.run_id for call in calls})))
     agents = _agent_names(session, {call.agent_id for call in calls if call.agent_id})
     assigned = _assigned(session, ids)
@@ -76,7 +84,7 @@ def call_rows(session: Session, calls: Sequence[Call]) -> list[CallRow]:
         .where(Appeal.call_pk.in_(ids), Appeal.state == "open")
         .group_by(Appeal.call_pk),
     )
-    return [
+    rows = [
         CallRow(
             **_columns(call, CallRow, skip={"run", "agent_name", "assigned_to", "open_appeals"}),
             run=PurePath(runs[call.run_id]).name,
@@ -86,15 +94,17 @@ def call_rows(session: Session, calls: Sequence[Call]) -> list[CallRow]:
         )
         for call in calls
     ]
+    hidden = {"state": State.ASSIGNED.value, "final_score": None, "final_verdict": None}
+    return [row.model_copy(update=hidden) if row.id in blind else row for row in rows]
 
 
-def call_detail(session: Session, who: Principal, call: Call) -> CallDetail:
-    report = _report(session, call)
+def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> CallDetail:
+    """Everything on a call that this person may see. ``at``: for what they may do now."""
+    report, sight = _report(session, call), look(session, who, call, at)
     turns = _turns(session, who, call)
     reviewing = who.role in _REVIEWERS
-    [row] = call_rows(session, [call])
+    [row] = call_rows(session, who, [call])
     rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
-    locked = call.locked_at is not None
     return CallDetail(
         **row.model_dump(),
         pack=PackView(name=call.pack.name, version=call.pack.version, digest=call.pack.digest),
@@ -108,21 +118,70 @@ def call_detail(session: Session, who: Principal, call: Call) -> CallDetail:
         recording=_recording(call),
         shared_at=call.shared_at,
         appeal_until=call.appeal_until,
-        rules=_rules(who, call, rules, report),
-        findings=finding_views(session, who, call, list(call.findings), rules=rules, turns=turns),
+        rules=_rules(who, call, report, sight),
+        why_no_final=None if sight.is_blind else sight.card.why_not,
+        findings=finding_views(session, who, call, list(call.findings), rules=rules, turns=turns, sight=sight),
         turns=turns,
-        manual=_manual(session, call),
-        comments=_comments(session, who, call),
-        history=_history(session, call) if reviewing else [],
-        actions=[],
+        manual=_manual(session, who, call, sight),
+        comments=_comments(session, who, call, sight),
+        history=_history(session, who, call, sight) if reviewing else [],
+        actions=sight.actions(),
         may=May(
-            decide=reviewing and not locked,
-            add=reviewing and not locked,
-            comment=True,
-            score_manual=reviewing and not locked,
+            decide=any(Action.CONFIRM in sight.actions_on(finding.id) for finding in call.findings),
+            add=sight.may_add,
+            comment=call.locked_at is None,
+            score_manual=sight.may_add,
             unmask=who.may_unmask,
         ),
     )
+
+
+def call_changed(session: Session, who: Principal, done: Changed, at: datetime, *, whole: bool = False) -> CallChanged:
+    """What an action changed of a call. ``whole``: all of its findings, else the one the action was about."""
+    call = done.call
+    session.flush()
+    sight, turns, report = look(session, who, call, at), _turns(session, who, call), _report(session, call)
+    rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
+    about = [done.finding] if done.finding is not None else []
+    wanted = list(session.scalars(select(Finding).where(Finding.call_pk == call.id))) if whole else about
+    views = finding_views(session, who, call, wanted, rules=rules, turns=turns, sight=sight)
+    named = {view.rule for view in views}
+    [row] = call_rows(session, who, [call])
+    return CallChanged(
+        call=row,
+        version=call.version,
+        finding=views[0] if views and not whole else None,
+        findings=views if whole else [],
+        rules=[one for one in _rules(who, call, report, sight) if one.rule in named],
+        manual=_manual(session, who, call, sight),
+        comments=_comments(session, who, call, sight),
+        actions=sight.actions(),
+        why_no_final=None if sight.is_blind else sight.card.why_not,
+    )
+
+
+def appeal_rows(
+    session: Session, who: Principal, found: Sequence[tuple[Appeal, Finding, Call]], at: datetime
+) -> list[AppealRow]:
+    """Rows of the list of appeals."""
+    names = _names(session)
+    calls = {call.id: call for _, _, call in found}
+    rows = {row.id: row for row in call_rows(session, who, list(calls.values()))}
+    sights = {call.id: look(session, who, call, at) for call in calls.values()}
+    return [
+        AppealRow(
+            **appeal_view(who, made, names).model_dump(),
+            call=rows[call.id],
+            finding_id=finding.id,
+            rule=finding.rule,
+            title=finding.title,
+            severity=finding.severity,
+            quote=_masked(who, finding.quote),
+            start_ms=finding.start_ms,
+            actions=[one for one in sights[call.id].actions_on(finding.id) if one in (Action.UPHOLD, Action.REJECT)],
+        )
+        for made, finding, call in found
+    ]
 
 
 def finding_views(
@@ -133,17 +192,25 @@ def finding_views(
     *,
     rules: Iterable[RuleResult],
     turns: Sequence[TurnView],
+    sight: Sight,
 ) -> list[FindingView]:
-    """Findings with what was decided about them. ``rules`` and ``turns`` are the call's, the latter as shown."""
+    """Findings with what was decided about them, those that this person may know of. ``rules`` and ``turns`` are the
+    call's, the latter as shown."""
     names = _names(session)
     results = {rule.rule: rule for rule in rules}
     reviews = _grouped(session.scalars(select(Review).where(Review.call_pk == call.id).order_by(Review.id)))
     appeals = {one.finding_id: one for one in session.scalars(select(Appeal).where(Appeal.call_pk == call.id))}
     reviewing = who.role in _REVIEWERS
-    of_rule = Counter(finding.rule for finding in findings if finding.decision != "overturned")
+    seen = {finding.id: sight.finding(finding.id) for finding in call.findings}
+    of_rule = Counter(
+        finding.rule for finding in call.findings if (one := seen[finding.id]) and one.decision != Decision.OVERTURNED
+    )
     shown = []
     for finding in findings:
-        result = results.get(finding.rule)
+        result, now = results.get(finding.rule), seen[finding.id]
+        if now is None:
+            continue
+        said = [one for one in reviews[finding.id] if sight.shows_review_by(one.reviewer_id, one.round)]
         view = FindingView(
             **_columns(finding, FindingView, skip=_MADE_HERE),
             quote=_quoted(who, finding, turns),
@@ -151,13 +218,14 @@ def finding_views(
             clauses=[ClauseView(id=one, text=clause_texts().get(one)) for one in finding.clauses],
             measured=result.measured if result else None,
             would_pass_if=None,
-            decided_by=names.get(finding.decided_by or 0) if reviewing else None,
-            reason=next(
-                (one.reason for one in reversed(reviews[finding.id]) if one.decision == finding.decision), None
-            ),
-            reviews=[_review(one, names) for one in reviews[finding.id]] if reviewing else [],
-            appeal=_appeal(appeals.get(finding.id), names),
-            actions=[],
+            state=now.state,
+            decision=now.decision,
+            decided_by=names.get(now.decided_by or 0) if reviewing else None,
+            decided_at=finding.decided_at if now.decided_by == finding.decided_by else None,
+            reason=_masked(who, next((one.reason for one in reversed(said) if one.decision == now.decision), None)),
+            reviews=[_review(who, one, names) for one in said] if reviewing else [],
+            appeal=appeal_view(who, appeals[finding.id], names) if finding.id in appeals else None,
+            actions=sight.actions_on(finding.id),
         )
         rule = {name: getattr(result, name) for name in ("level", "measured", "elements")} if result else None
         view.would_pass_if = would_pass_if(
@@ -169,11 +237,6 @@ def finding_views(
         )
         shown.append(view)
     return shown
-
-
-def _reason(finding: Finding, reviews: Sequence[Review]) -> str | None:
-    """Of the decision that counts now."""
-    return next((one.reason for one in reversed(reviews) if one.decision == finding.decision), None)
 
 
 def _levels(call: Call, rule: str) -> Mapping[str, Any] | None:
@@ -199,19 +262,19 @@ def _quoted(who: Principal, finding: Finding, turns: Sequence[TurnView]) -> str 
 # ---- parts
 
 
-def _rules(who: Principal, call: Call, rules: Sequence[RuleResult], report: Mapping[str, Any]) -> list[RuleView]:
+def _rules(who: Principal, call: Call, report: Mapping[str, Any], sight: Sight) -> list[RuleView]:
     """All rules of the pack in its order; those that did not apply come from the report."""
-    stored = {rule.rule: rule for rule in rules}
     shown = []
     for entry in report["rules"]:
-        row = stored.get(entry["rule"])
-        final = row.final_outcome if row is not None else entry["outcome"]
+        final = None if sight.is_blind else sight.card.rules.get(entry["rule"])
         shown.append(
             RuleView(
                 rule=entry["rule"],
                 title=entry["title"],
                 outcome=entry["outcome"],
-                final_outcome=final,
+                final_outcome=final.outcome if final else entry["outcome"],
+                final_level=final.level if final else None,
+                final_points=final.points if final else None,
                 severity=entry["severity"],
                 status=entry.get("status", "stable"),
                 level=entry.get("level"),
@@ -246,12 +309,10 @@ def _turns(session: Session, who: Principal, call: Call) -> list[TurnView]:
     ]
 
 
-def _manual(session: Session, call: Call) -> list[ManualView]:
+def _manual(session: Session, who: Principal, call: Call, sight: Sight) -> list[ManualView]:
     names = _names(session)
-    newest = {
-        score.item: score
-        for score in session.scalars(select(ManualScore).where(ManualScore.call_pk == call.id).order_by(ManualScore.id))
-    }
+    scores = session.scalars(select(ManualScore).where(ManualScore.call_pk == call.id).order_by(ManualScore.id))
+    newest = {score.item: score for score in scores if sight.shows_review_by(score.reviewer_id)}
     views = []
     for item in call.pack.manual or ():
         score = newest.get(item["id"])
@@ -263,7 +324,7 @@ def _manual(session: Session, call: Call) -> list[ManualView]:
                 max_points=item["max_points"],
                 outcome=score.outcome if score else None,
                 points=score.points if score else None,
-                comment=score.comment if score else None,
+                comment=_masked(who, score.comment) if score else None,
                 by=names.get(score.reviewer_id) if score else None,
                 at=score.at if score else None,
             )
@@ -271,18 +332,23 @@ def _manual(session: Session, call: Call) -> list[ManualView]:
     return views
 
 
-def _comments(session: Session, who: Principal, call: Call) -> list[CommentView]:
+def _comments(session: Session, who: Principal, call: Call, sight: Sight) -> list[CommentView]:
     names = _names(session)
     statement = select(Comment).where(Comment.call_pk == call.id).order_by(Comment.id)
     if who.role not in _REVIEWERS:
         statement = statement.where(Comment.is_internal.is_(False))
     return [
-        CommentView(**_columns(one, CommentView, skip={"by"}), by=names.get(one.author_id, ""))
+        CommentView(
+            **_columns(one, CommentView, skip={"by", "text"}),
+            text=_masked(who, one.text) or "",
+            by=names.get(one.author_id, ""),
+        )
         for one in session.scalars(statement)
+        if sight.shows_review_by(one.author_id)
     ]
 
 
-def _history(session: Session, call: Call) -> list[TransitionView]:
+def _history(session: Session, who: Principal, call: Call, sight: Sight) -> list[TransitionView]:
     names = _names(session)
     rows = session.scalars(select(Transition).where(Transition.call_pk == call.id).order_by(Transition.id))
     return [
@@ -292,22 +358,27 @@ def _history(session: Session, call: Call) -> list[TransitionView]:
             action=one.action,
             before=one.state_before,
             after=one.state_after,
-            why=one.why,
+            why=_masked(who, one.why) or "",
             finding_id=one.finding_id,
         )
         for one in rows
+        if sight.shows_review_by(one.by_id)
     ]
 
 
-def _review(review: Review, names: Mapping[int, str]) -> ReviewView:
-    return ReviewView(**_columns(review, ReviewView, skip={"reviewer"}), reviewer=names.get(review.reviewer_id, ""))
+def _review(who: Principal, review: Review, names: Mapping[int, str]) -> ReviewView:
+    return ReviewView(
+        **_columns(review, ReviewView, skip={"reviewer", "reason"}),
+        reason=_masked(who, review.reason) or "",
+        reviewer=names.get(review.reviewer_id, ""),
+    )
 
 
-def _appeal(appeal: Appeal | None, names: Mapping[int, str]) -> AppealView | None:
-    if appeal is None:
-        return None
+def appeal_view(who: Principal, appeal: Appeal, names: Mapping[int, str]) -> AppealView:
     return AppealView(
-        **_columns(appeal, AppealView, skip={"by", "decided_by"}),
+        **_columns(appeal, AppealView, skip={"by", "decided_by", "text", "reason"}),
+        text=_masked(who, appeal.text) or "",
+        reason=_masked(who, appeal.reason),
         by=names.get(appeal.by_id, ""),
         decided_by=names.get(appeal.decided_by or 0),
     )

@@ -137,6 +137,9 @@ def _table() -> Mapping[tuple[State, Action], Step]:
 
 
 TABLE = _table()
+_EVER = {
+    action: {role for (_, own), step in TABLE.items() if own is action for role in step.roles} for action in Action
+}
 
 
 # ---- what the rules look at
@@ -255,13 +258,15 @@ NAMES = {
 
 
 def _step(state: State, action: Action, actor: Actor) -> Step:
+    if actor.role not in _EVER[action]:
+        raise RefusedError("forbidden", "您的角色没有这项权限")
     step = TABLE.get((state, action))
     if step is None:
         if state is State.FINAL:
             raise RefusedError("locked", "已经终审，不能再修改；需要修改请由主管重新开启")
         raise RefusedError("conflict", f"当前状态为“{NAMES[state]}”，不能进行这项操作")
     if actor.role not in step.roles:
-        raise RefusedError("forbidden", "您的角色没有这项权限")
+        raise RefusedError("forbidden", f"状态为“{NAMES[state]}”时，您的角色没有这项权限")
     return step
 
 
