@@ -1,25 +1,33 @@
 """Live calls: how late text is and where the time goes; how many calls a machine carries, against other policies.
 
-    python -m bench.live                                  # both parts, about an hour and a half
+    python -m bench.live --released                       # all parts, about three quarters of an hour
     python -m bench.live --part latency [--model demo]    # the sample calls, all at once, at real speed
     python -m bench.live --part policies [--models demo,tiny,demo-safe,tiny-safe] [--policies ours,la2,pad30,endpoint]
-                                         [--calls 1,2,4,8,16,32,64] [--seconds 45]
+                                         [--calls 1,2,4,8,16,32,64] [--seconds 20] [--released [FOLDER]]
+    python -m bench.live --part neighbours                # what one bad call does to four others
 
 Latency. Every sample call from its beginning to its end through ``LiveCall`` with the shipped rules, 20 ms packets at
 real speed, no network. Per final: from the last voice to the moment its event is written, split into stages without a
 gap. In running speech: each character with more speech after it stands for a phrase that ends there; its text counts as
 known once two interim passes agree on it, or its final is there: that is what a provisional finding waits for.
 
-Policies. Callers play the samples round and round, each from another place, for ``--seconds`` of call time; 1, 2, 4, …
-of them, until the p95 from the last voice to the text exceeds 4 s. Rivals are ``bench.live_rivals``: own
-re-implementations behind the door of our scheduler, with the same detector, decoding loop, model and audio. All but
-"ours + rules" only transcribe. Models: ``demo``, trained, beam 5, or ``tiny``, random weights in whisper-tiny's
-geometry which decode 4.5 tokens per second of audio, greedily, LocalAgreement with beam 5; ``-safe``: weights that
-stand nothing but 30 s windows; there ours packs neighbouring segments into one and shows each by itself meanwhile.
+Policies. Callers play the samples round and round, each from another place, for ``--seconds`` of call time (one or two
+of them longer, so that all together play 45 s); 1, 2, 4, … of them, until the p95 from the last voice to the text
+exceeds 1.5 s. The last number that kept within it is the capacity; ours is then run with twice as many. Rivals are
+``bench.live_rivals``: own re-implementations behind the door of our scheduler, with the same detector, decoding loop,
+model and audio. With ``--released`` a released LocalAgreement-2 runs beside them (``bench.live_released``) in an
+environment that is made in FOLDER, or for this run only. All but "ours + rules" only transcribe. Models: ``demo``,
+trained, beam 5, or ``tiny``, random weights in whisper-tiny's geometry which decode 4.5 tokens per second of audio,
+greedily, LocalAgreement with beam 5; ``-safe``: weights that stand nothing but 30 s windows; there ours packs
+neighbouring segments into one and shows each by itself meanwhile.
 
 CPU is process time per second of speech: all of it, and what decoding takes of it (without packets, speech detection
 and rules, which cost each policy the same). A final that has not come 15 s after the last packet is lost. Ratios are
 taken from this run only. Load of others: CPU that other processes used meanwhile, in cores.
+
+Neighbours. The same four calls alone, beside a fifth like them, and beside one that is bad: never silent, noise,
+sending eight times too fast, or stuck in the middle of a word. By turns, twice each; the ratio is of the four calls'
+own delays.
 """
 
 from __future__ import annotations
@@ -47,18 +55,23 @@ from analyzer.models import open_folder, resolve
 from analyzer.rules import Pack
 from bench.batch import build_random
 from bench.live_callers import Caller, Material, Play, Run, judging, percentile, run_callers, shed_share
+from bench.live_neighbours import BADLY, four_calls
+from bench.live_released import PACKAGE, environment, policy_of, version_of
 from bench.live_rivals import LA2_BEAM, FirstInFirstOut, FixedLength, LocalAgreement, Padded
 
-COLLAPSED_MS = 4_000  # p95 beyond which no more calls are tried
-IN_TIME_MS = 1_500
+IN_TIME_MS = 1_500  # p95 beyond which no more calls are tried
+IN_ALL_S = 45  # fewer calls play longer: a p95 of five sentences is none
+CPU_AIM, CALLS_AIM, OVERLOAD_AIM = 8.0, 10.0, 2.2  # of LocalAgreement-2; of its calls; of the single call's p95
 PATIENCE_S = 15.0
 RUNNING_MS = 600  # a phrase ends in running speech if so much more follows
 JOIN_WITHIN_S = 10.0  # callers come in over this time
+NEIGHBOURS_ROUNDS = 2
 MODELS = ("demo", "tiny", "demo-safe", "tiny-safe")
 POLICIES = {
     "ours": "ours",
     "ours+rules": "ours + rules",
     "la2": "LocalAgreement-2 (own re-implementation)",
+    "released": f"LocalAgreement-2 ({PACKAGE.replace('==', ' ')})",
     "pad30": "pad to 30 s, FIFO (own)",
     "endpoint": "endpoint only, FIFO (own)",
 }
@@ -164,6 +177,10 @@ class Point:
     refused: int
     others: float  # cores
 
+    @property
+    def is_in_time(self) -> bool:
+        return self.p95_ms <= IN_TIME_MS and not self.lost
+
     @classmethod
     def of(cls, run: Run) -> Point:
         spared = sum(run.load.threads.get(name, 0.0) for name in ("MainThread", "ear", "judge"))
@@ -187,8 +204,8 @@ Ladder = list[Point]
 class Models:
     """Recognisers by name, loaded once."""
 
-    def __init__(self, scratch: Path, cores: int) -> None:
-        self._folder, self._cores = scratch / "tiny", cores
+    def __init__(self, scratch: Path, cores: int, released: Path | None) -> None:
+        self._folder, self._cores, self._released = scratch / "tiny", cores, released
         self.loaded = cache(self._load)
 
     def _load(self, weights: str, workers: int, threads: int) -> WhisperRecogniser:
@@ -197,11 +214,18 @@ class Models:
         folder = open_folder(self._folder) if weights == "tiny" else resolve(weights, offline=True)
         return WhisperRecogniser(folder, device="cpu", workers=workers, threads=threads)
 
+    def _released_of(self, weights: str, locked: WhisperRecogniser) -> Policy | None:
+        if self._released is None:
+            return None
+        return Policy(*policy_of(self._released, locked, resolve(weights, offline=True).path, self._cores))
+
     def policy(self, model: str, policy: str) -> Policy | None:
         """None where the model cannot be served so."""
         weights, _, safe = model.partition("-")
         many, locked = self.loaded(weights, self._cores, 1), self.loaded(weights, 1, self._cores)
         is_random = weights == "tiny"
+        if policy == "released":
+            return None if is_random else self._released_of(weights, locked)
         if policy == "la2":
             padded = FixedLength(locked, None, final_beam=LA2_BEAM, glance_beam=LA2_BEAM) if is_random else None
             return Policy(padded or Padded(locked, LA2_BEAM), LocalAgreement)
@@ -227,7 +251,8 @@ class Bench:
     seconds: int
 
     def point(self, policy: Policy, calls: int, *, rules: bool, admits: bool = False) -> Point:
-        plays: list[Play] = [self.material.caller(number, self.seconds) for number in range(calls)]
+        seconds = max(self.seconds, -(-IN_ALL_S // calls))
+        plays: list[Play] = [self.material.caller(number, seconds) for number in range(calls)]
         folder = self.scratch / f"{time.monotonic_ns()}"
         with judging(rules=rules):
             run = run_callers(
@@ -241,7 +266,7 @@ class Bench:
         for calls in steps:
             points.append(self.point(policy, calls, rules=rules))
             console.print(_say(name, points[-1]))
-            if points[-1].p95_ms > COLLAPSED_MS:
+            if not points[-1].is_in_time:
                 break
         return points
 
@@ -251,9 +276,9 @@ def compare(bench: Bench, models: Models, chosen: Sequence[str], policies: Seque
     for model in chosen:
         ladders: dict[str, Ladder] = {}
         for name in policies:
-            key = (model.partition("-")[0] if name in ("la2", "pad30") else model), name
+            key = (model.partition("-")[0] if name in ("la2", "released", "pad30") else model), name
             policy = models.policy(model, name)
-            if policy is None:
+            if policy is None or (name == "ours+rules" and model != "demo"):  # else there is nothing to judge, or new
                 continue
             if key not in known:
                 known[key] = bench.ladder(policy, steps, f"{model}, {POLICIES[name]}", rules=name == "ours+rules")
@@ -291,7 +316,7 @@ def capacity(ladder: Ladder) -> int:
     """The most calls up to which every p95 was in time; 0 if none."""
     fit = 0
     for point in ladder:
-        if point.p95_ms > IN_TIME_MS or point.lost:
+        if not point.is_in_time:
             break
         fit = point.calls
     return fit
@@ -304,17 +329,22 @@ def _show_ratios(ladders: Mapping[str, Ladder]) -> None:
     rivals = {name: ladder for name, ladder in ladders.items() if not name.startswith("ours")}
     for name, ladder in rivals.items():
         for one, other in zip(ours, ladder, strict=False):
-            if other.p95_ms <= COLLAPSED_MS:
-                console.print(
-                    f"CPU at {one.calls} calls, {POLICIES[name]} over ours: {other.cpu / one.cpu:.1f}x, "
-                    f"decoding alone {other.decoding / one.decoding:.1f}x"
-                )
+            more = f"{other.cpu / one.cpu:.1f}x, decoding alone {other.decoding / one.decoding:.1f}x"
+            aim = f" (aimed at {CPU_AIM:g}x)" if name == "la2" else ""
+            aim += f", having shed {other.shed:.0%} of its interim text" if other.shed else ""
+            console.print(f"CPU at {one.calls} calls, {POLICIES[name]} over ours: {more}{aim}")
     reached = {name: capacity(ladder) for name, ladder in ladders.items()}
-    said = ", ".join(f"{POLICIES[name]} {calls}" for name, calls in reached.items())
+    said = ", ".join(f"{POLICIES[name]} {_calls(calls, ladders[name])}" for name, calls in reached.items())
     console.print(f"calls at p95 ≤ {IN_TIME_MS / 1000} s: {said}")
     for name in rivals:
         more = f"{reached['ours'] / reached[name]:.0f}x" if reached[name] else f"{reached['ours']} against 0"
-        console.print(f"  ours over {POLICIES[name]}: {more}")
+        aim = f" (aimed at {CALLS_AIM:g}x)" if name == "la2" else ""
+        console.print(f"  ours over {POLICIES[name]}: {more}{aim}")
+
+
+def _calls(fit: int, ladder: Ladder) -> str:
+    """Capacity; that more were not tried is said."""
+    return f"{fit} or more" if ladder[-1].is_in_time else f"{fit}"
 
 
 def _show_overload(bench: Bench, models: Models, model: str, ladder: Ladder) -> None:
@@ -328,10 +358,36 @@ def _show_overload(bench: Bench, models: Models, model: str, ladder: Ladder) -> 
         point = next((one for one in ladder if one.calls == 2 * fit and not admits), None)
         point = point or bench.point(policy, 2 * fit, rules=False, admits=admits)
         console.print(
-            f"{2 * fit} calls want in, twice the capacity, {'door on' if admits else 'door off'}: "
-            f"{point.refused} refused, p95 {point.p95_ms:.0f} ms = {point.p95_ms / single:.2f}x of one call's, "
-            f"shed {point.shed:.0%} of interim text, {point.lost} finals lost"
+            f"{model}: {2 * fit} calls want in, twice the capacity, {'door on' if admits else 'door off'}: "
+            f"{point.refused} refused, p95 {point.p95_ms:.0f} ms = {point.p95_ms / single:.2f}x of one call's "
+            f"(aimed at {OVERLOAD_AIM:g}x), shed {point.shed:.0%} of interim text, {point.lost} finals lost"
         )
+
+
+# ---- neighbours
+
+
+def show_neighbours(bench: Bench, models: Models) -> None:
+    policy = models.policy("demo", "ours")
+    assert policy is not None
+    delays: dict[str, list[float]] = {name: [] for name in BADLY}
+    for number in range(NEIGHBOURS_ROUNDS):
+        for name in BADLY if number % 2 == 0 else reversed(list(BADLY)):
+            plays, disturbers = four_calls(bench.material, name, bench.seconds)
+            run = run_callers(
+                plays, bench.pack, policy.make, policy.recogniser, bench.scratch / f"{time.monotonic_ns()}",
+                apart_s=0.5, patience_s=PATIENCE_S, disturbers=disturbers,
+            )  # fmt: skip
+            delays[name] += run.delays_ms
+    table = Table(title="four calls beside another: the last voice → its text")
+    for heading in ("beside them", "p50 ms", "p95 ms", "p50 over alone", "p95 over alone", "p50 over ordinary"):
+        table.add_column(heading, justify="left" if heading == "beside them" else "right")
+    alone, ordinary = (_three(values) for values in list(delays.values())[:2])
+    for name, values in delays.items():
+        low, high, _ = _three(values)
+        ratios = f"{low / alone[0]:.2f}", f"{high / alone[1]:.2f}", f"{low / ordinary[0]:.2f}"
+        table.add_row(BADLY[name], f"{low:.0f}", f"{high:.0f}", *ratios)
+    console.print(table)
 
 
 # ---- the command
@@ -353,29 +409,35 @@ def hardware() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("latency", "policies"))
+    parser.add_argument("--part", choices=("latency", "policies", "neighbours"))
     parser.add_argument("--model", default="demo", help="of the latency part")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--policies", default=",".join(POLICIES))
     parser.add_argument("--calls", default="1,2,4,8,16,32,64")
-    parser.add_argument("--seconds", type=int, default=45)
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--released", nargs="?", const="", metavar="FOLDER", help="run the released package too")
     parser.add_argument("--samples", type=Path, default=Path(__file__).parent.parent / "samples")
     given = parser.parse_args()
+    parts = [given.part] if given.part else ["latency", "neighbours", "policies"]
     cores = len(os.sched_getaffinity(0))
     console.print(f"{hardware()}; load average {os.getloadavg()[0]:.1f} at the start")
     material, pack = Material(given.samples), load_pack("standard", "standard")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        models = Models(scratch, cores)
-        warm = Bench(material, pack, scratch, 6)
+        python = None if given.released is None else environment(Path(given.released or scratch / "released").resolve())
+        if python is not None:
+            console.print(version_of(python))
+        models = Models(scratch, cores, python)
+        bench = Bench(material, pack, scratch, given.seconds)
         policy = models.policy("demo", "ours")
         assert policy is not None
-        warm.point(policy, 2, rules=True)  # caches, lazy imports
-        if given.part != "policies":
+        Bench(material, pack, scratch, 6).point(policy, 2, rules=True)  # caches, lazy imports
+        if "latency" in parts:
             show_latency(material, pack, models.loaded(given.model, cores, 1), cores, scratch / "latency")
-        if given.part != "latency":
+        if "neighbours" in parts:
+            show_neighbours(bench, models)
+        if "policies" in parts:
             steps = sorted(int(step) for step in given.calls.split(","))
-            bench = Bench(material, pack, scratch, given.seconds)
             compare(bench, models, given.models.split(","), given.policies.split(","), steps)
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -63,13 +63,19 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What one caller plays. ``segments`` without those that are the other side's leak."""
+    """What one caller plays. ``segments`` without those that are the other side's leak.
+
+    speed  times real time; what a sender may do that does not keep to the clock
+    hangs  it never says that the call is over
+    """
 
     name: str
     direction: Direction
     metadata: Mapping[str, Any]
     channels: Mapping[Role, Samples] = field(repr=False)
     segments: Mapping[Place, Expected] = field(repr=False)
+    speed: int = 1
+    hangs: bool = False
 
     @property
     def duration_ms(self) -> int:
@@ -217,15 +223,17 @@ class Caller(LiveCall):
 
     def feed(self) -> float | None:
         """Feed the packet that is due; returns when the next one is, None after the last."""
-        packet = next(self._packets, None)
-        if packet is None:
-            self.end()
-            return None
-        self._fed_ms += PACKET_MS
-        self.hear(packet)
-        if self._fed_ms % TICK_MS < PACKET_MS:
+        for _ in range(self.play.speed):
+            packet = next(self._packets, None)
+            if packet is None:
+                if not self.play.hangs:
+                    self.end()
+                return None
+            self._fed_ms += PACKET_MS
+            self.hear(packet)
+        if self._fed_ms % (TICK_MS * self.play.speed) < PACKET_MS * self.play.speed:
             self.tick(self._fed_ms)
-        return self.began + (self._fed_ms + PACKET_MS) / 1000
+        return self.began + (self._fed_ms + PACKET_MS) / 1000 / self.play.speed
 
     def _ended(self, report: dict[str, Any] | None, error: Exception | None) -> None:
         self.report = report
@@ -243,7 +251,8 @@ class Caller(LiveCall):
         now = time.monotonic()
         self.windows.append(window)
         for segment in window.heard:
-            self.fates[segment.role, segment.span.start_ms].submitted = now
+            if fate := self.fates.get((segment.role, segment.span.start_ms)):
+                fate.submitted = now
         super()._submit(window)
 
     def note_final(self, window: Window, utterances: Sequence[Utterance | None]) -> None:
@@ -339,7 +348,7 @@ class Load:
 class Run:
     """What a number of callers at once brought."""
 
-    callers: list[Caller]
+    callers: list[Caller]  # without the disturbers
     stopwatch: Stopwatch
     stats: Mapping[str, Any]
     load: Load
@@ -394,34 +403,39 @@ def run_callers(
     apart_s: float,
     patience_s: float,
     admits: bool = False,
+    disturbers: Sequence[Play] = (),
 ) -> Run:
     """Play all at real speed, the next one ``apart_s`` after the one before; wait so long for the last results.
 
-    admits  callers come in only while the scheduler accepts them
+    admits      callers come in only while the scheduler accepts them
+    disturbers  play beside the callers from the beginning; what becomes of them is not measured and not waited for
     """
     stopwatch = Stopwatch(recogniser)
     scheduler = make_scheduler(stopwatch)
     ears, judges = ThreadPoolExecutor(1, "ear"), ThreadPoolExecutor(1, "judge")
-    meter = _CpuMeter()
+    meter = _CpuMeter(getattr(scheduler, "pids", ()))
     callers: list[Caller] = []
+    others: list[Caller] = []
     refused = 0
     start = time.monotonic() + 0.05
     due: list[tuple[float, int, Callable[[], float | None]]] = []
+
+    everybody = (*plays, *disturbers)
 
     def join(number: int) -> float | None:
         nonlocal refused
         if admits and not scheduler.accepts():
             refused += 1
             return None
-        caller = Caller(
-            plays[number], f"{number}-{plays[number].name}", pack, scheduler, folder, ears=ears, judges=judges
-        )
-        caller.began = start + number * apart_s
-        callers.append(caller)
-        heapq.heappush(due, (caller.began + PACKET_MS / 1000, number + len(plays), caller.feed))
+        play, is_measured = everybody[number], number < len(plays)
+        caller = Caller(play, f"{number}-{play.name}", pack, scheduler, folder, ears=ears, judges=judges)
+        caller.began = start + number * apart_s if is_measured else start
+        (callers if is_measured else others).append(caller)
+        heapq.heappush(due, (caller.began + PACKET_MS / 1000, number + len(everybody), caller.feed))
         return None
 
     due += [(start + number * apart_s, number, partial(join, number)) for number in range(len(plays))]
+    due += [(start, number, partial(join, number)) for number in range(len(plays), len(everybody))]
     while due:
         at, order, act = heapq.heappop(due)
         if (ahead_s := at - time.monotonic()) > 0:
@@ -433,7 +447,7 @@ def run_callers(
         caller.over.wait(max(0.0, deadline - time.monotonic()))
     stats = scheduler.stats()
     load = meter.read()
-    for caller in callers:
+    for caller in (*callers, *others):
         scheduler.leave(caller.facts.call_id)
     scheduler.close()
     ears.shutdown()
@@ -442,12 +456,18 @@ def run_callers(
 
 
 class _CpuMeter:
-    def __init__(self) -> None:
-        self._wall, self._own, self._all = time.monotonic(), time.process_time(), _busy_s()
+    """pids  of processes that belong to this one"""
+
+    def __init__(self, pids: Collection[int]) -> None:
+        self._pids = pids
+        self._wall, self._own, self._all = time.monotonic(), self._own_s(), _busy_s()
         self._before = _threads_s()
 
+    def _own_s(self) -> float:
+        return time.process_time() + sum(_cpu_s(Path(f"/proc/{pid}/stat")) for pid in self._pids)
+
     def read(self) -> Load:
-        own, busy = time.process_time() - self._own, _busy_s() - self._all
+        own, busy = self._own_s() - self._own, _busy_s() - self._all
         threads: dict[str, float] = {}
         names = {thread.native_id: thread.name.split("_")[0] for thread in threading.enumerate()}
         for number, seconds in _threads_s().items():
@@ -465,12 +485,15 @@ def _busy_s() -> float:
 def _threads_s() -> dict[int, float]:
     seconds = {}
     for path in Path("/proc/self/task").iterdir():
-        try:
-            fields = (path / "stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        except OSError:  # it ended meanwhile
-            continue
-        seconds[int(path.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        with suppress(OSError):  # it ended meanwhile
+            seconds[int(path.name)] = _cpu_s(path / "stat")
     return seconds
+
+
+def _cpu_s(stat: Path) -> float:
+    """Of a process or thread, by its ``stat``."""
+    fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -4,13 +4,14 @@
 
 A server in a process of its own (``analyzer serve``, demo model) gets a sample call over WebSocket, first undisturbed,
 then under each fault; the report is held against the undisturbed one, and what the server said of it is printed. The
-clock jumps in this process, around a ``Hub``: nobody lends us a machine's clock. Unplugged devices are
-tests/test_live_capture.py's.
+clock jumps in this process, around a ``Hub``: nobody lends us a machine's clock. The device is PulseAudio's null sink,
+which `analyzer live` listens to while the call is played into it; without PulseAudio it is left out.
 
     killed client   its socket vanishes in the middle of the call; after 3 s it is back and goes on where acknowledged
     loss            of packets of 20 ms that carry their position 5 % vanish, 5 % come twice, 5 % change places
     rubbish         200 connections beside the call: noise as text and bytes, half a hello, a wrong token, silence, HTTP
     kill-server     kill -9 in the middle of the call, then a new server on the same run folder
+    unplugged       the device goes away in the middle of the call and is back 5 s later; the speakers talk on
     clock           during the call the wall clock jumps an hour ahead and two back
 """
 
@@ -22,16 +23,20 @@ import contextlib
 import difflib
 import json
 import random
+import shutil
 import socket
 import tempfile
 import threading
 import time
+import wave
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
@@ -48,8 +53,10 @@ from analyzer.models import resolve
 from analyzer.runs import RunFolder, file_stem
 from bench.live_server import RATE, TOKEN, Server, WebSocketLine, client_of, pacer, sound_of
 from tests.live_client import LiveClient, RefusedError, play
+from tests.sound_system import NEEDED, Live, Pulse
 
 AWAY_S = 3.0
+UNPLUGGED_S = 5.0
 CONNECTIONS = 200
 Report = dict[str, Any]
 
@@ -102,12 +109,12 @@ def difference(report: Report, reference: Report) -> str:
 
 def what_was_said(report: Report | None, events: Sequence[dict[str, Any]]) -> list[str]:
     """Of losses, in events and report; no word of the call."""
-    states = [event["state"] for event in events if event["type"] == "call"]
-    last = next((event for event in reversed(events) if event["type"] == "call" and event.get("gaps")), None)
-    gaps_ms = {role: sum(end - start for start, end in gaps) for role, gaps in (last["gaps"] if last else {}).items()}
-    lost = next((event["lost"] for event in reversed(events) if event["type"] == "call" and event.get("lost")), {})
-    said = [f"events: {', '.join(states)}"]
-    said += [f"silence for {role}: {ms} ms" for role, ms in gaps_ms.items() if ms]
+    states = [event for event in events if event["type"] == "call"]
+    gaps: dict[str, list[tuple[int, int]]] = next((one["gaps"] for one in reversed(states) if one.get("gaps")), {})
+    gaps_ms = {role: sum(end - start for start, end in stretches) for role, stretches in gaps.items()}
+    lost: dict[str, int] = next((one["lost"] for one in reversed(states) if one.get("lost")), {})
+    said = ["events: " + ", ".join(event["state"] for event in states)]
+    said += [f"gaps in {role}, near ones joined: {ms} ms" for role, ms in gaps_ms.items() if ms]
     said += [f"counted: {', '.join(f'{name} {count}' for name, count in lost.items())}"] if lost else []
     if report is not None:
         said += ["truncated"] if report["truncated"] else []
@@ -166,7 +173,8 @@ def kill_server(server: Server, recording: Recording, speed: float) -> Outcome:
     seen: list[dict[str, Any]] = []
     watching = threading.Thread(target=lambda: seen.extend(server.events("kill-server", patience_s=30)))
     line = server.line("kill-server")
-    sending = threading.Thread(target=_play_until_cut, args=(client_of(recording), line, speed))
+    client = client_of(recording)
+    sending = threading.Thread(target=_play_until_cut, args=(client, line, speed))
     sending.start()
     time.sleep(0.5)
     watching.start()
@@ -175,12 +183,20 @@ def kill_server(server: Server, recording: Recording, speed: float) -> Outcome:
     sending.join()
     watching.join()
     server.start()
-    path = server.run / "reports" / f"{file_stem('kill-server')}.json"
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    report = recorded(server.run, "kill-server")
     shown = sum(event["type"] == "utterance" for event in seen)
-    kept = len(report["turns"]) if report else 0
-    said = [f"{shown} utterances were shown before, {kept} are in the report"]
-    return Outcome("server killed (-9), started again", report, said + what_was_said(report, []))
+    kept, heard_ms = (len(report["turns"]), report["duration_ms"]) if report else (0, 0)
+    said = [
+        f"{shown} utterances were shown before, {kept} are in the report",
+        f"acknowledged {client.acked_ms / 1000:.1f} s, reported on {heard_ms / 1000:.1f} s",
+    ]
+    events = list(server.events("kill-server", patience_s=3))
+    return Outcome("server killed (-9), started again", report, said + what_was_said(report, events))
+
+
+def recorded(run: Path, call_id: str) -> Report | None:
+    path = run / "reports" / f"{file_stem(call_id)}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _play_until_cut(client: LiveClient, line: WebSocketLine, speed: float) -> None:
@@ -236,9 +252,7 @@ def _hello(number: int) -> str:
     return LiveClient(sound=sound_of_nothing(), token=TOKEN, metadata={"agent_id": str(number)}).hello()
 
 
-def sound_of_nothing() -> Any:
-    import numpy as np  # noqa: PLC0415
-
+def sound_of_nothing() -> NDArray[np.int16]:
     return np.zeros((0, 2), np.int16)
 
 
@@ -248,6 +262,43 @@ def _raw_bytes(port: int, noise: bytes) -> str:
         answer = plain.recv(100)
         return answer[:12].decode("latin-1") if answer else "closed"
     return "closed"
+
+
+# ---- a device, in a process of its own
+
+
+def unplugged(recording: Recording, folder: Path) -> Outcome:
+    """At real speed: a sound system knows no other."""
+    sound = sound_of(recording)
+    half = len(sound) // 2
+    rest = half + int(UNPLUGGED_S * RATE)
+    pulse = Pulse(folder)
+    roles = ",".join(role.value for role in recording.roles)
+    live = Live(folder, pulse, "--mic", "callmon", "--channels", roles, "--direction", recording.direction.value)
+    try:
+        live.wait_for("通话开始")
+        with pulse.playing(_wave(folder / "call.wav", sound)):
+            time.sleep(half / RATE)
+            pulse.unplug()
+        time.sleep(UNPLUGGED_S)
+        pulse.plug_in()
+        pulse.play(_wave(folder / "rest.wav", sound[rest:]))
+        time.sleep(1.5)  # the last word's pause
+        report = live.hang_up()
+        said = what_was_said(report, live.events)
+    finally:
+        live.close()
+        pulse.stop()
+    return Outcome(f"device unplugged, back after {UNPLUGGED_S:g} s", report, said)
+
+
+def _wave(path: Path, sound: NDArray[np.int16]) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(sound.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(sound.astype("<i2").tobytes())
+    return path
 
 
 # ---- the clock, in this process
@@ -306,7 +357,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--call", default="telecom-data-plan")
     parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--only", default=",".join([*FAULTS, "clock"]))
+    parser.add_argument("--only", default=",".join([*FAULTS, "unplugged", "clock"]))
     parser.add_argument("--samples", type=Path, default=Path(__file__).parent.parent / "samples")
     given = parser.parse_args()
     recordings = {one.call_id: one for one in find_recordings([given.samples]).recordings}
@@ -329,6 +380,9 @@ def main() -> None:
                     outcomes.append(Outcome(name, None, [str(error)]))
         finally:
             server.stop()
+        if "unplugged" in chosen and all(map(shutil.which, NEEDED)):
+            (Path(folder) / "sound").mkdir()
+            outcomes.append(unplugged(recording, Path(folder) / "sound"))
         if "clock" in chosen:
             outcomes.append(clock(recording, given.speed, Path(folder) / "clock"))
     for outcome in outcomes:

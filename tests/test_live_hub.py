@@ -54,6 +54,29 @@ def test_a_call_whose_sender_is_away_when_the_server_stops_is_reported_as_cut_of
     assert any("通话中断" in warning for warning in report["warnings"])
 
 
+def test_a_call_whose_device_is_still_gone_at_its_end_lacks_something(hub: Hub) -> None:
+    session = begin(hub)
+    session.feed(silence())
+    session.side_gone(ROLES)
+    session.end()
+    until(lambda: session.is_over)
+    assert session.report is not None
+    assert session.report["truncated"]
+    gone = [warning for warning in session.report["warnings"] if "断开后没有恢复" in warning]
+    assert [warning[:4] for warning in gone] == ["坐席声道", "客户声道"]
+
+
+def test_a_call_whose_device_came_back_lacks_nothing_but_its_gap(hub: Hub) -> None:
+    session = begin(hub)
+    session.feed(silence())
+    session.side_gone([Role.CUSTOMER])
+    session.side_back([Role.CUSTOMER])
+    session.end()
+    until(lambda: session.is_over)
+    assert session.report is not None
+    assert not session.report["truncated"]
+
+
 def test_a_leg_that_hung_up_loses_nothing(hub: Hub) -> None:
     session = begin(hub)
     session.feed(silence())

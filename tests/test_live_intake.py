@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -550,3 +551,12 @@ def test_a_leg_that_hung_up_and_came_back_can_lose_audio_again(comes_back: str) 
     intake.add(Chunk((AGENT,), sound(16_000, 1), 800), 2_000)
     intake.finish()
     assert "customer" in intake.losses["gaps"]
+
+
+def test_a_call_that_ended_keeps_no_resampler() -> None:
+    intake = Intake(8_000, BOTH)
+    intake.add(Chunk(BOTH, sound(160)), 0)
+    before = sum(isinstance(one, Resampler) for one in gc.get_objects())
+    intake.finish()
+    assert sum(isinstance(one, Resampler) for one in gc.get_objects()) == before - len(BOTH)
+    assert intake.acked_ms == 20, "what it knows of the call it still tells"

@@ -1,123 +1,30 @@
 """Capture end to end on a machine without a sound card: PulseAudio's null sink, PortAudio, a call played into it.
 
-Needs pulseaudio, pulseaudio-utils, libportaudio2 and libasound2-plugins, and the bundled demo model.
+Needs what ``tests.sound_system`` does.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.sound_system import NEEDED, ROOT, Live, Pulse
+
 CALL = ROOT / "samples" / "bank-card-renewal"
-NEEDED = ("pulseaudio", "paplay", "pactl")
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason=f"needs {', '.join(NEEDED)}"),
 ]
-
-
-class Pulse:
-    """A server of our own with a stereo null sink ``call``, whose monitor ALSA shows as the device ``callmon``."""
-
-    def __init__(self, folder: Path) -> None:
-        self._socket = folder / "native"
-        (folder / "asound.conf").write_text(
-            'pcm.callmon { type pulse device "call.monitor" hint { show on description "call" } }\n'
-        )
-        (folder / "full.conf").write_text(f"</usr/share/alsa/alsa.conf>\n<{folder}/asound.conf>\n")
-        self.environment = {
-            **os.environ,
-            "HOME": str(folder),
-            "PULSE_RUNTIME_PATH": str(folder),
-            "XDG_RUNTIME_DIR": str(folder),
-            "PULSE_SERVER": f"unix:{self._socket}",
-            "ALSA_CONFIG_PATH": str(folder / "full.conf"),
-            "PYTHONUNBUFFERED": "1",
-            "ANALYZER_LANG": "en",
-            "COLUMNS": "120",
-        }
-        self.start()
-
-    def start(self) -> None:
-        self._server = subprocess.Popen(
-            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-             f"--load=module-native-protocol-unix socket={self._socket} auth-anonymous=1",
-             "--load=module-null-sink sink_name=call rate=16000 channels=2"],
-            env={name: value for name, value in self.environment.items() if name != "PULSE_SERVER"},
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        wait_for(self._answers)
-
-    def _answers(self) -> bool:
-        asked = subprocess.run(["pactl", "info"], env=self.environment, capture_output=True, check=False)
-        return asked.returncode == 0
-
-    def stop(self) -> None:
-        self._server.terminate()
-        self._server.wait(10)
-
-    def play(self, recording: Path) -> None:
-        subprocess.run(["paplay", "--device=call", recording], env=self.environment, check=True)
-
-
-class Live:
-    """``analyzer live --plain`` in a process of its own; ``said`` is what it printed."""
-
-    def __init__(self, folder: Path, pulse: Pulse, *options: str) -> None:
-        self.run = folder / "run"
-        self._output: IO[str] = (folder / "output.txt").open("w+", encoding="utf-8")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "analyzer", "live", "--model", "demo", "--offline", "--plain",
-             "--run", str(self.run), "--call-id", "c1", *options],
-            cwd=ROOT, env=pulse.environment, stdout=self._output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    @property
-    def said(self) -> str:
-        return Path(self._output.name).read_text(encoding="utf-8")
-
-    def wait_for(self, text: str, times: int = 1) -> None:
-        wait_for(lambda: self.said.count(text) >= times or self._process.poll() is not None, 120)
-        assert self.said.count(text) >= times, self.said
-
-    def hang_up(self) -> dict[str, Any]:
-        """Ctrl-C; returns the report."""
-        self._process.send_signal(signal.SIGINT)
-        assert self._process.wait(120) == 0, self.said
-        report: dict[str, Any] = json.loads((self.run / "reports" / "c1.json").read_text(encoding="utf-8"))
-        return report
-
-    @property
-    def missing_ms(self) -> int:
-        """Of the agent's side, as the call's journal states it."""
-        events = map(json.loads, (self.run / "live" / "c1.jsonl").read_text(encoding="utf-8").splitlines())
-        (ending,) = [event for event in events if event.get("type") == "call" and event["state"] == "ending"]
-        return sum(end - start for start, end in ending["gaps"].get("agent", []))
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._output.close()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "never came"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -177,6 +84,31 @@ def test_a_device_that_goes_away_during_a_call_is_told_found_again_and_leaves_a_
     report = call.hang_up()
     assert report["truncated"]
     assert any("缺失" in warning for warning in report["warnings"])
+
+
+def test_a_device_whose_plug_is_pulled_during_a_call_is_heard_again_once_it_is_back(
+    pulse: Pulse, live: Callable[..., Live]
+) -> None:
+    call = live("--mic", "callmon", "--channels", "agent,customer")
+    call.wait_for("通话开始")
+    pulse.unplug()
+    call.wait_for("听不到坐席、客户声道")
+    pulse.plug_in()
+    call.wait_for("又听到坐席、客户声道")
+    time.sleep(1)  # something is heard again
+    report = call.hang_up()
+    assert report["truncated"]
+    assert call.missing_ms >= 1_000
+
+
+def test_a_device_that_is_gone_at_the_end_of_the_call_is_stated(pulse: Pulse, live: Callable[..., Live]) -> None:
+    call = live("--mic", "callmon", "--channels", "agent,customer")
+    call.wait_for("通话开始")
+    pulse.unplug()
+    call.wait_for("听不到坐席、客户声道")
+    report = call.hang_up()
+    assert report["truncated"]
+    assert any("没有恢复" in warning for warning in report["warnings"])
 
 
 def test_devices_lists_what_can_be_heard(pulse: Pulse) -> None:

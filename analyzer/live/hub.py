@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from analyzer.errors import AnalyzerError, StoreError
+from analyzer.labels import ROLES
 from analyzer.live.call import LiveCall
 from analyzer.live.intake import Chunk, Intake
 from analyzer.live.journal import FOLDER, EventLog, read_journal
@@ -43,6 +44,8 @@ LAST_S = 1.0  # a thread gets at least so long to end when the process stops
 REMEMBERED = 1_000  # ended calls whose events can still be read
 
 MAY_BEGIN = ("new", "asked for")  # of ``RunFolder.why_score``: settings that changed reopen no call
+
+_STAYED_AWAY = {Role(role): f"{name}声道断开后没有恢复，之后的内容未收到" for role, name in ROLES.items()}
 
 WhisperState = Literal["sent", "delivered", "seen"]
 WHISPER_STATES: tuple[WhisperState, ...] = get_args(WhisperState)
@@ -182,8 +185,9 @@ class Session:
             if block := self._intake.finish():
                 self._call.hear(block)
             self._call.add_event(CallEvent, state="interrupted" if interrupted else "ending", **self._losses())
-            missing = (*self._intake.warnings, *(("通话中断，中断之后的内容未收到",) if interrupted else ()))
-            is_partial = truncated or interrupted or self._intake.is_damaged
+            cut_off = ("通话中断，中断之后的内容未收到",) if interrupted else ()
+            missing = (*self._intake.warnings, *(_STAYED_AWAY[role] for role in sorted(self._gone)), *cut_off)
+            is_partial = truncated or interrupted or bool(self._gone) or self._intake.is_damaged
             self._call.end(metadata=known, truncated=is_partial, warnings=(*warnings, *missing))
 
     # ---- people

@@ -385,6 +385,7 @@ class _Lane:
         ]
         if last:
             given.append(self._resampler.finish())
+            del self._resampler  # nothing follows; it weighs 90 KiB, and ended calls are remembered for a while
         return np.concatenate(given)[:, 0] if given else np.zeros(0, dtype=np.int16)
 
     def _advance(self) -> None:
