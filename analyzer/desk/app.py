@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from analyzer.desk import appeals, calls, exports, insight, login, media, review_pages, reviewing
+from analyzer.desk import appeals, calls, exports, insight, login, media, review_pages, reviewing, rule_pages, rules
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told
@@ -29,6 +29,8 @@ AREAS = (
     appeals,
     insight,
     exports,
+    rules,
+    rule_pages,
 )  # fmt: skip
 
 NAVIGATION = (

@@ -29,6 +29,7 @@ class ReviewDesk:
     packs  folder of published rule packs
     media  folder of peaks, playback copies and clips; may be emptied at any time
     clock  aware UTC
+    on_published  told the folder of a rule pack that is in force from now on
     setup_code  what makes the first admin at /setup, as long as there is nobody
     """
 
@@ -38,6 +39,7 @@ class ReviewDesk:
     settings: Settings = field(default_factory=Settings)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     setup_code: str | None = None
+    on_published: Callable[[Path], None] = lambda folder: None
     navigation: tuple[tuple[str, str, frozenset[str]], ...] = ()  # title, path, roles
 
     def principal(self, token: str) -> Principal | None:

@@ -1,0 +1,69 @@
+"""Pages about rules: the catalogue, one rule, its editor, trying it on a dialogue, versions of the pack."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Path, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup, escape
+
+from analyzer.desk.access import Principal, allow
+from analyzer.desk.pages import page
+from analyzer.desk.problems import not_found
+from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.rulework import folder_in_force, opened
+from analyzer.labels import SEVERITIES
+from analyzer.rulebook import rule_rows, sheet_of
+from analyzer.rules.spec import Status
+
+Reader = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
+Reviewer = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
+Editor = Annotated[Principal, Depends(allow("lead", "admin"))]
+RuleId = Annotated[str, Path(max_length=120)]
+_MARK = re.compile(r"\[\[(.+?)\]\]")
+_STATUS = {Status.DRAFT: "草稿", Status.TRIAL: "试运行", Status.STABLE: "生效", Status.RETIRED: "停用"}
+_PROFILE = "standard"
+
+
+def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
+    words: dict[str, Any] = {"severities": SEVERITIES, "statuses": _STATUS}
+
+    @app.get("/rules", tags=["pages"], response_class=HTMLResponse)
+    def rules(request: Request, who: Reader) -> HTMLResponse:
+        """Every rule of the pack in force."""
+        files = opened(folder_in_force(desk.packs), _PROFILE)
+        rows = [{**row, "topic": files.files[row["rule"]].path.split("/")[-2]} for row in rule_rows(files)]
+        return page(request, "rules", who, rules=rows, pack=files.pack, **words)
+
+    @app.get("/rules/try", tags=["pages"], response_class=HTMLResponse)
+    def try_rules(request: Request, who: Reviewer) -> HTMLResponse:
+        """Judge a pasted dialogue."""
+        return page(request, "rule_try", who)
+
+    @app.get("/packs", tags=["pages"], response_class=HTMLResponse)
+    def packs(request: Request, who: Reviewer) -> HTMLResponse:
+        """Versions of the pack, and drafts to publish."""
+        return page(request, "packs", who)
+
+    @app.get("/rules/{rule}", tags=["pages"], response_class=HTMLResponse)
+    def one_rule(request: Request, who: Reader, rule: RuleId) -> HTMLResponse:
+        """One rule: meaning, clauses, words, examples."""
+        files = opened(folder_in_force(desk.packs), _PROFILE)
+        if rule not in files.files:
+            raise not_found("没有这条规则")
+        return page(request, "rule", who, sheet=sheet_of(files, rule), marked=_marked, pack=files.pack, **words)
+
+    @app.get("/rules/{rule}/edit", tags=["pages"], response_class=HTMLResponse)
+    def edit(request: Request, who: Editor, rule: RuleId) -> HTMLResponse:
+        """The editor of a rule's file."""
+        files = opened(folder_in_force(desk.packs), _PROFILE)
+        if rule not in files.files:
+            raise not_found("没有这条规则")
+        return page(request, "rule_edit", who, rule=rule, title=sheet_of(files, rule).rule.title)
+
+
+def _marked(call: str) -> Markup:
+    """A case's call with its marks as marks."""
+    return Markup(_MARK.sub(r"<mark>\1</mark>", str(escape(call.strip()))))  # noqa: S704  escaped just before

@@ -1,0 +1,376 @@
+"""``/api/desk/rules`` and ``/packs``: the catalogue, trying a rule, editing, back-testing and publishing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Path
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy.orm import Session
+
+from analyzer.catalog import load_pack, pack_folder
+from analyzer.desk.access import Principal, allow
+from analyzer.desk.problems import conflict, errors, invalid, not_found
+from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.rulework import MOST_CALLS, Job, Replays, folder_in_force, opened
+from analyzer.errors import ConfigError, InputError
+from analyzer.publishing import Edit, edited, examine, publish, try_dialogue, versions
+from analyzer.rulebook import rule_rows, sheet_of
+from analyzer.store import audit, drafts, webhooks
+from analyzer.store.calls import MOST_ID
+from analyzer.store.tables import CaseDraft, RuleDraft
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,80}$")]
+Number = Annotated[int, Path(ge=1, le=MOST_ID)]
+Reader = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
+Reviewer = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
+Editor = Annotated[Principal, Depends(allow("lead", "admin"))]
+_Text = Annotated[str, StringConstraints(max_length=60_000)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Tried(_Asked):
+    """A dialogue in the notation of rule cases; ``drafts`` are edits to judge it with."""
+
+    dialogue: _Text
+    drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field([], max_length=50)
+
+
+class Begun(_Asked):
+    """The file to edit; for a rule its id is enough."""
+
+    rule: _Name
+
+
+class Written(_Asked):
+    text: _Text
+    version: int = Field(ge=1, le=MOST_ID)
+
+
+class Replayed(_Asked):
+    drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field(min_length=1, max_length=50)
+    most: int = Field(MOST_CALLS, ge=1, le=MOST_CALLS)
+    since: datetime | None = None
+
+
+class Publication(_Asked):
+    drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field(min_length=1, max_length=50)
+    version: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]{0,39}$")]
+    note: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+
+
+class FaultView(BaseModel):
+    file: str
+    line: int | None
+    message: str
+
+
+class ExaminedView(BaseModel):
+    """``faults``: the pack would not load; ``failing``: cases that no longer hold."""
+
+    is_publishable: bool
+    faults: list[FaultView]
+    failing: list[FaultView]
+    cases: int
+
+
+class CaseDraftView(BaseModel):
+    id: int
+    rule: str
+    call_pk: int | None
+    finding_id: int | None
+    yaml: str
+    created_at: datetime
+
+
+class DraftView(BaseModel):
+    id: int
+    rule: str
+    file: str
+    text: str
+    base_digest: str
+    is_stale: bool
+    author_id: int
+    updated_at: datetime
+    version: int
+    cases: list[CaseDraftView]
+
+
+class FlipView(BaseModel):
+    """A call that would be judged differently: score and verdict before and after, outcomes by rule."""
+
+    id: int
+    call_id: str
+    score: tuple[float | None, float | None]
+    verdict: tuple[str, str]
+    rules: dict[str, tuple[str | None, str | None]]
+
+
+class JobView(BaseModel):
+    id: int
+    state: str
+    files: list[str]
+    of: int
+    done: int
+    flips: list[FlipView]
+    faults: int
+    error: str | None
+
+
+class VersionView(BaseModel):
+    name: str
+    version: str
+    digest: str
+    author: str | None
+    note: str | None
+    at: datetime | None
+    changed: list[str]
+    in_force: bool
+
+
+def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
+    replays = Replays(desk.store, desk.packs)
+    profile = "standard"
+    _add_reading(app, desk, profile)
+    _add_drafts(app, desk, profile)
+    _add_replays(app, desk, replays, profile)
+    _add_publishing(app, desk, profile)
+    _add_sheets(app, desk, profile)  # last: its path would take the others' for rules
+
+
+def _add_reading(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
+    @app.get("/api/desk/rules", tags=["rules"])
+    def rules(who: Reader) -> dict[str, Any]:
+        """Every rule of the pack in force, drafts and retired ones too."""
+        files = opened(folder_in_force(desk.packs), profile)
+        pack = files.pack
+        return {
+            "pack": {"name": pack.name, "version": pack.version, "digest": pack.digest, "profile": profile},
+            "rules": rule_rows(files),
+            "next": None,
+        }
+
+    @app.post("/api/desk/rules/try", tags=["rules"], responses=errors(409, 422))
+    def try_rules(who: Reviewer, tried: Tried) -> dict[str, Any]:
+        """The report of a pasted dialogue, by the pack in force or with drafts."""
+        base = folder_in_force(desk.packs)
+        try:
+            if not tried.drafts:
+                return try_dialogue(opened(base, profile).pack, tried.dialogue)
+            with desk.store.reading() as session:
+                edits = _edits(session, tried.drafts)
+            with edited(base, edits) as folder:
+                return try_dialogue(load_pack(folder, profile), tried.dialogue)
+        except (InputError, ConfigError) as error:
+            raise invalid(str(error)) from None
+
+    @app.get("/api/desk/packs", tags=["rules"])
+    def packs(who: Reader) -> dict[str, Any]:
+        """The shipped pack and what was published since, newest first."""
+        return {"packs": [one.model_dump(mode="json") for one in _versions(desk, profile)], "next": None}
+
+
+def _add_drafts(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
+    @app.get("/api/desk/rules/drafts", tags=["rules"])
+    def open_drafts(who: Editor) -> dict[str, Any]:
+        """Edits that are neither published nor dropped."""
+        with desk.store.reading() as session:
+            found = [_draft_view(desk, session, draft) for draft in drafts.open_drafts(session)]
+        return {"drafts": [one.model_dump(mode="json") for one in found], "next": None}
+
+    @app.post("/api/desk/rules/drafts", tags=["rules"], status_code=201, responses=errors(404))
+    def begin(who: Editor, begun: Begun) -> DraftView:
+        """Begin to edit a rule, or go on with the edit that somebody began."""
+        base = folder_in_force(desk.packs)
+        files = opened(base, profile)
+        file = files.files.get(begun.rule)
+        if file is None:
+            raise not_found("没有这条规则")
+        place = file.path.removeprefix(base.as_posix()).lstrip("/")
+        assert who.user_id is not None
+        with desk.store.writing() as session:
+            draft = drafts.draft_of(session, place)
+            if draft is None:
+                draft = drafts.begin_draft(
+                    session, rule=begun.rule, file=place, base_digest=files.pack.digest, text=file.text,
+                    author_id=who.user_id, at=desk.clock(),
+                )  # fmt: skip
+                audit.append(session, who.actor, "draft.begun", f"draft:{draft.id}", {"rule": begun.rule})
+            return _draft_view(desk, session, draft)
+
+    @app.put("/api/desk/rules/drafts/{draft_id}", tags=["rules"], responses=errors(404, 409))
+    def write(who: Editor, draft_id: Number, written: Written) -> DraftView:
+        """Keep what was written. 409 if somebody else wrote since."""
+        with desk.store.writing() as session:
+            draft = _draft(session, draft_id)
+            if draft.version != written.version:
+                raise conflict("其他人刚刚修改过这份草稿，请刷新后重试")
+            draft.text, draft.updated_at, draft.author_id = written.text, desk.clock(), who.user_id or 0
+            session.flush()
+            audit.append(session, who.actor, "draft.written", f"draft:{draft.id}", {"characters": len(draft.text)})
+            return _draft_view(desk, session, draft)
+
+    @app.delete("/api/desk/rules/drafts/{draft_id}", tags=["rules"], responses=errors(404))
+    def drop(who: Editor, draft_id: Number) -> dict[str, Any]:
+        with desk.store.writing() as session:
+            drafts.close_drafts(session, [_draft(session, draft_id)], drafts.DROPPED, at=desk.clock())
+            audit.append(session, who.actor, "draft.dropped", f"draft:{draft_id}")
+        return {"id": draft_id, "state": drafts.DROPPED}
+
+    @app.post("/api/desk/rules/drafts/{draft_id}/examine", tags=["rules"], responses=errors(404))
+    def examined(who: Editor, draft_id: Number) -> ExaminedView:
+        """Load the pack with the edit and run the cases it can change. Takes seconds."""
+        with desk.store.reading() as session:
+            edit = _edit(_draft(session, draft_id))
+        found = examine(folder_in_force(desk.packs), [edit], profile=profile)
+        return ExaminedView(
+            is_publishable=found.is_publishable, cases=found.cases,
+            faults=[FaultView(file=one.file, line=one.line, message=one.message) for one in found.faults],
+            failing=[FaultView(file=one.file, line=one.line, message=one.message) for one in found.failing],
+        )  # fmt: skip
+
+    @app.post("/api/desk/case-drafts/{case_id}/{verdict}", tags=["rules"], responses=errors(404))
+    def settle_case(
+        who: Editor, case_id: Number, verdict: Annotated[str, Path(pattern="^(taken|dropped)$")]
+    ) -> dict[str, Any]:
+        """Note that an example was taken into a rule's cases, or dropped."""
+        with desk.store.writing() as session:
+            if not drafts.settle_case(session, case_id, verdict):
+                raise not_found("没有这个待处理的案例")
+            audit.append(session, who.actor, f"case.{verdict}", f"case:{case_id}")
+        return {"id": case_id, "state": verdict}
+
+
+def _add_replays(app: FastAPI, desk: ReviewDesk, replays: Replays, profile: str) -> None:
+    @app.post("/api/desk/rules/backtest", tags=["rules"], status_code=202, responses=errors(404))
+    def backtest(who: Editor, asked: Replayed) -> JobView:
+        """Judge stored calls again with these edits; ask for the job to see which calls would flip."""
+        with desk.store.reading() as session:
+            edits = _edits(session, asked.drafts)
+        since = asked.since.astimezone() if asked.since is not None else None
+        return _job_view(replays.start(edits, profile=profile, most=asked.most, since=since))
+
+    @app.get("/api/desk/rules/backtest/{job_id}", tags=["rules"], responses=errors(404))
+    def backtested(who: Editor, job_id: Number) -> JobView:
+        job = replays.find(job_id)
+        if job is None:
+            raise not_found("没有这次回测；服务器可能已重启，请重新运行")
+        return _job_view(job)
+
+
+def _add_publishing(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
+    @app.post("/api/desk/packs", tags=["rules"], status_code=201, responses=errors(404))
+    def publish_drafts(who: Editor, asked: Publication) -> VersionView:
+        """Make a version of these edits. Calls that begin from now on are judged by it; old scores keep their pack."""
+        with desk.store.reading() as session:
+            edits = _edits(session, asked.drafts)
+        try:
+            made = publish(
+                folder_in_force(desk.packs), edits, desk.packs, version=asked.version, author=who.display_name,
+                note=asked.note, at=desk.clock(), profile=profile,
+            )  # fmt: skip
+        except ConfigError as error:
+            raise invalid(str(error)) from None
+        with desk.store.writing() as session:
+            found = [draft for draft_id in asked.drafts if (draft := drafts.find_draft(session, draft_id))]
+            drafts.close_drafts(session, found, drafts.PUBLISHED, at=desk.clock())
+            audit.append(session, who.actor, "pack.published", f"pack:{made.digest}", {"drafts": asked.drafts})
+            webhooks.emit(session, "pack.published", {"digest": made.digest, "version": made.version}, at=desk.clock())
+        desk.on_published(made.folder)
+        return next(one for one in _versions(desk, profile) if one.digest == made.digest)
+
+
+def _add_sheets(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
+    @app.get("/api/desk/rules/{rule}", tags=["rules"], responses=errors(404))
+    def rule_sheet(who: Reader, rule: Annotated[str, Path(max_length=120)]) -> dict[str, Any]:
+        """What a rule means: clauses, words, options, examples, and what it does not flag."""
+        files = opened(folder_in_force(desk.packs), profile)
+        if rule not in files.files:
+            raise not_found("没有这条规则")
+        return sheet_of(files, rule).as_json()
+
+
+# ---- views
+
+
+def _versions(desk: ReviewDesk, profile: str) -> list[VersionView]:
+    in_force = folder_in_force(desk.packs)
+    shipped = opened(pack_folder(), profile).pack
+    return [
+        *(
+            VersionView(
+                name=one.name,
+                version=one.version,
+                digest=one.digest,
+                author=one.author,
+                note=one.note,
+                at=one.at,
+                changed=list(one.changed),
+                in_force=one.folder == in_force,
+            )
+            for one in versions(desk.packs)
+        ),
+        VersionView(
+            name=shipped.name,
+            version=shipped.version,
+            digest=shipped.digest,
+            author=None,
+            note=None,
+            at=None,
+            changed=[],
+            in_force=in_force == pack_folder(),
+        ),
+    ]
+
+
+def _draft(session: Session, draft_id: int) -> RuleDraft:
+    draft = drafts.find_draft(session, draft_id)
+    if draft is None:
+        raise not_found("没有这份草稿，或已经发布、作废")
+    return draft
+
+
+def _edits(session: Session, draft_ids: Sequence[int]) -> list[Edit]:
+    return [_edit(_draft(session, draft_id)) for draft_id in dict.fromkeys(draft_ids)]
+
+
+def _edit(draft: RuleDraft) -> Edit:
+    return Edit(draft.file, draft.text)
+
+
+def _draft_view(desk: ReviewDesk, session: Session, draft: RuleDraft) -> DraftView:
+    in_force = opened(folder_in_force(desk.packs), "standard").pack.digest
+    return DraftView(
+        id=draft.id, rule=draft.rule, file=draft.file, text=draft.text, base_digest=draft.base_digest,
+        is_stale=draft.base_digest != in_force, author_id=draft.author_id, updated_at=draft.updated_at,
+        version=draft.version, cases=[_case_view(one) for one in drafts.open_cases(session, draft.rule)],
+    )  # fmt: skip
+
+
+def _case_view(case: CaseDraft) -> CaseDraftView:
+    return CaseDraftView.model_validate(case, from_attributes=True)
+
+
+def _job_view(job: Job) -> JobView:
+    changes = job.result.changes if job.result is not None else []
+    flipped = []
+    for change in changes:
+        number, _, call_id = change.call_id.partition(" ")
+        flipped.append(
+            FlipView(
+                id=int(number),
+                call_id=call_id,
+                score=(change.before.score, change.after.score),
+                verdict=(change.before.verdict, change.after.verdict),
+                rules=dict(change.rules),
+            )
+        )
+    return JobView(
+        id=job.id, state=job.state, files=list(job.files), of=job.of, done=job.done, flips=flipped,
+        faults=job.result.faults if job.result is not None else 0, error=job.error,
+    )  # fmt: skip
