@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
-from tests.desk_calls import many_reports, write_run
-from tests.desk_stage import Stage, open_stage
 
 from analyzer.catalog import load_pack
 from analyzer.store.importing import import_run
 from analyzer.store.tables import AuditEntry, CaseDraft
+from tests.desk_calls import many_reports, write_run
+from tests.desk_stage import Stage, open_stage
 
 RULE = "hold_duration"
 DIALOGUE = "坐席: 您好，云岭银行。\n客户: 我的卡被锁了。\n坐席: 这不归我管，您问别人吧。\n"
