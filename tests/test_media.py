@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analyzer.audio import Recording, decode
 from analyzer.errors import InputError, StoreError
-from analyzer.media import MediaFolder, Said, bleep_spans, content_key, described, folder, recording_of
+from analyzer.media import MediaFolder, Said, bleep_spans, content_key, described, folder, heard_roles, recording_of
 from analyzer.media.peaks import STEP_MS
 from analyzer.types import Role, Span
 from tests.sounds import chirps, write_sound
@@ -39,7 +39,8 @@ def samples_of(recording: Recording) -> dict[Role, NDArray[np.int16]]:
 
 
 def copy_of(path: Path, recording: Recording) -> dict[Role, NDArray[np.int16]]:
-    return samples_of(recording_of("copy", {"paths": [str(path)], "channels": [r.value for r in recording.roles]}))
+    channels = [role.value for role in heard_roles(recording)]
+    return samples_of(recording_of("copy", {"paths": [str(path)], "channels": channels}))
 
 
 def wav(content: bytes) -> NDArray[np.int16]:
@@ -59,51 +60,50 @@ def delay(original: NDArray[np.int16], copy: NDArray[np.int16]) -> int:
 # ---- peaks
 
 
-def test_peaks_are_the_lowest_and_highest_sample_of_every_bucket(media: MediaFolder, call: Recording) -> None:
-    outline = media.peaks(call).outline(93)
-    sound = samples_of(call)[Role.AGENT]
-    assert (outline.start_ms, outline.end_ms, len(outline.lowest[Role.AGENT])) == (0, 9300, 93)
-    for bucket in range(93):
-        part = sound[bucket * 1600 : (bucket + 1) * 1600]
-        assert outline.lowest[Role.AGENT][bucket] == part.min() >> 8
-        assert 0 <= outline.highest[Role.AGENT][bucket] * 256 - part.max() < 256
+def test_a_peak_is_the_furthest_from_silence_that_its_samples_get(media: MediaFolder, call: Recording) -> None:
+    heights = media.peaks(call).heights(93, 0, 9_300, Role.AGENT)
+    sound = np.abs(samples_of(call)[Role.AGENT].astype(int)).reshape(93, 1600).max(axis=1) / 32768
+    assert heights == pytest.approx(sound, abs=1 / 128)
 
 
-def test_each_channel_has_its_own_peaks(media: MediaFolder, call: Recording) -> None:
-    outline = media.peaks(call).outline(93)
-    loud = {role: [i for i, height in enumerate(outline.highest[role]) if height > 50] for role in call.roles}
-    assert loud[Role.AGENT] == [5, 62, 63]
-    assert loud[Role.CUSTOMER] == [20, 75]
+def test_each_side_has_its_own_peaks(media: MediaFolder, call: Recording) -> None:
+    peaks = media.peaks(call)
+    loud = [
+        [i for i, height in enumerate(peaks.heights(93, 0, 9_300, role)) if height > 0.4]
+        for role in (Role.AGENT, Role.CUSTOMER, None)
+    ]
+    assert loud == [[5, 62, 63], [20, 75], [5, 20, 62, 63, 75]]
 
 
 @pytest.mark.parametrize(
-    ("buckets", "start", "end"), [(1, 0, None), (7, 100, 5_000), (500, 9_000, 9_300), (8192, 0, None)]
+    ("buckets", "start", "end"), [(1, 0, 9_300), (7, 100, 5_000), (500, 9_000, 9_300), (8192, 0, 9_300), (9, 3, 4)]
 )
 def test_any_part_can_be_drawn_at_any_width(
-    media: MediaFolder, call: Recording, buckets: int, start: int, end: int | None
+    media: MediaFolder, call: Recording, buckets: int, start: int, end: int
 ) -> None:
-    outline = media.peaks(call).outline(buckets, start, end)
-    drawn = len(outline.lowest[Role.AGENT])
-    assert drawn == min(buckets, ((end or 9_300) - start) // STEP_MS)
-    assert outline.start_ms == start
+    heights = media.peaks(call).heights(buckets, start, end)
+    assert len(heights) == max(1, min(buckets, (end - start) // STEP_MS))
+    assert max(heights) == pytest.approx(0.5 if (start < 9_000 and end > 9_000) or end == 5_000 else 0.01, abs=0.02)
 
 
-def test_beyond_the_end_there_is_nothing_to_draw(media: MediaFolder, call: Recording) -> None:
-    assert media.peaks(call).outline(10, 60_000, 70_000).lowest == {Role.AGENT: [], Role.CUSTOMER: []}
+def test_beyond_the_end_there_is_silence(media: MediaFolder, call: Recording) -> None:
+    peaks = media.peaks(call)
+    assert peaks.heights(10, 60_000, 70_000) == [0.0] * 10
+    assert [height > 0 for height in peaks.heights(4, 9_100, 9_500)] == [True, True, False, False]
 
 
 def test_peaks_are_decoded_once(media: MediaFolder, call: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = media.peaks(call).outline(50)
+    first = media.peaks(call).heights(50, 0, 9_300)
     monkeypatch.setattr(folder, "decode", None)
     folder._peaks_of.cache_clear()
-    assert media.peaks(call).outline(50) == first
+    assert media.peaks(call).heights(50, 0, 9_300) == first
 
 
 def test_peaks_cut_short_on_disk_are_made_again(media: MediaFolder, call: Recording) -> None:
-    first = media.peaks(call).outline(50)
+    first = media.peaks(call).heights(50, 0, 9_300)
     path = media.place(call) / "peaks"
     path.write_bytes(path.read_bytes()[:-100])
-    assert media.peaks(call).outline(50) == first
+    assert media.peaks(call).heights(50, 0, 9_300) == first
 
 
 # ---- playback copies

@@ -36,6 +36,7 @@ from analyzer.types import Role, Span
 
 MOST_BUCKETS = 8_192
 LEAD_MS, TAIL_MS = 1_000, 2_000  # of a clip, around the finding
+LONGEST_DRAWN_MS = 86_400_000
 LONGEST_CLIP_MS = 90_000  # what was not said has a window of minutes
 HEARD_AGAIN = timedelta(minutes=10)  # a player asks for many ranges: one playback, one entry in the audit log
 MISSING = "录音文件不存在、已移走或无法读取"
@@ -48,34 +49,27 @@ _WAV = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary
 
 
 class PeaksQuery(BaseModel):
-    """Which part, how fine, and of whom; without ``channel`` of everybody."""
+    """Which part, how fine, and of which side; without ``channel`` of the louder one."""
 
     channel: Literal["agent", "customer", "unknown"] | None = None
     buckets: Annotated[int, Field(ge=1, le=MOST_BUCKETS)] = 1_000
-    start_ms: Milliseconds = 0
-    end_ms: Milliseconds | None = None
-
-
-class Channel(BaseModel):
-    """``min`` and ``max``: -128..127 for each bucket."""
-
-    role: str
-    min: list[int]
-    max: list[int]
+    from_ms: Milliseconds = 0
+    to_ms: Milliseconds | None = None
 
 
 class PeaksAnswer(BaseModel):
-    """``start_ms`` to ``end_ms`` in ``buckets`` equal parts; fewer than asked for where parts would be under 10 ms.
+    """``peaks``: how loud each of equal parts of ``from_ms`` to ``to_ms`` is, 0 to 1; fewer than asked for where parts
+    would be under 10 ms.
 
     ready  whether the copy to play is there; if not, it is being made
     """
 
-    start_ms: int
-    end_ms: int
+    channel: str | None
+    from_ms: int
+    to_ms: int
     duration_ms: int
-    buckets: int
     ready: bool
-    channels: list[Channel]
+    peaks: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +88,8 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     @app.get("/api/desk/calls/{call_pk}/peaks", tags=["recordings"], responses=errors(401, 403, 404, 422))
     async def peaks(who: Listener, call_pk: Id, wanted: Annotated[PeaksQuery, Query()]) -> PeaksAnswer:
         """The outline of a call's sound, or of a part of it, to draw."""
-        if wanted.end_ms is not None and wanted.end_ms <= wanted.start_ms:
-            raise invalid("end_ms: 应大于 start_ms")
+        if wanted.to_ms is not None and not 0 < wanted.to_ms - wanted.from_ms <= LONGEST_DRAWN_MS:
+            raise invalid("to_ms: 应在 from_ms 之后，且不超过一天")
         sound = await run_in_threadpool(room.find, who, call_pk)
         found = await room.peaks(sound)
         if wanted.channel is not None and Role(wanted.channel) not in found.roles:
@@ -108,7 +102,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         tags=["recordings"],
         response_class=FileResponse,
         responses={
-            200: {"description": "Ogg/Opus, the channels as in `recording.channels`", **_SOUND},
+            200: {"description": "Ogg/Opus, agent left, customer right", **_SOUND},
             206: {"description": "The part asked for with `Range`", **_SOUND},
             416: {"description": "The range lies outside"},
             **errors(401, 403, 404, 422),
@@ -137,15 +131,12 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
 
 
 def _answer(found: Peaks, wanted: PeaksQuery, *, ready: bool) -> PeaksAnswer:
-    outline = found.outline(wanted.buckets, wanted.start_ms, wanted.end_ms)
-    channels = [
-        Channel(role=role.value, min=outline.lowest[role], max=outline.highest[role])
-        for role in found.roles
-        if wanted.channel in (None, role.value)
-    ]
+    to_ms = max(found.duration_ms, wanted.from_ms + 1) if wanted.to_ms is None else wanted.to_ms
+    role = Role(wanted.channel) if wanted.channel else None
+    peaks = found.heights(wanted.buckets, wanted.from_ms, to_ms, role)
     return PeaksAnswer(
-        start_ms=outline.start_ms, end_ms=outline.end_ms, duration_ms=found.duration_ms,
-        buckets=len(channels[0].min), ready=ready, channels=channels,
+        channel=wanted.channel, from_ms=wanted.from_ms, to_ms=to_ms, duration_ms=found.duration_ms, ready=ready,
+        peaks=peaks,
     )  # fmt: skip
 
 

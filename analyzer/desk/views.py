@@ -387,7 +387,7 @@ def appeal_view(who: Principal, appeal: Appeal, names: Mapping[int, str]) -> App
 def _recording(call: Call) -> RecordingView | None:
     if not call.recording:
         return None
-    return RecordingView(channels=call.recording["channels"], duration_ms=call.duration_ms)
+    return RecordingView(channels=sorted(call.recording["channels"]), duration_ms=call.duration_ms)
 
 
 # ---- lookups

@@ -7,7 +7,16 @@
 """
 
 from analyzer.media.bleeps import Said, bleep_spans
-from analyzer.media.folder import MediaFolder, content_key, described, recording_of
-from analyzer.media.peaks import Outline, Peaks
+from analyzer.media.folder import MediaFolder, content_key, described, heard_roles, recording_of
+from analyzer.media.peaks import Peaks
 
-__all__ = ["MediaFolder", "Outline", "Peaks", "Said", "bleep_spans", "content_key", "described", "recording_of"]
+__all__ = [
+    "MediaFolder",
+    "Peaks",
+    "Said",
+    "bleep_spans",
+    "content_key",
+    "described",
+    "heard_roles",
+    "recording_of",
+]

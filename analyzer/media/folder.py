@@ -63,6 +63,11 @@ def described(recording: Recording) -> dict[str, Any]:
     }
 
 
+def heard_roles(recording: Recording) -> tuple[Role, ...]:
+    """The channels of everything made of a recording: the agent left, the customer right, whatever the original has."""
+    return tuple(sorted(recording.roles))
+
+
 def content_key(recording: Recording) -> str:
     """Of the bytes and who is on which channel: equal recordings share what is made of them.
 
@@ -99,13 +104,13 @@ class MediaFolder:
             return _peaks_of(path, _stamp(path))
         except (InputError, ValueError):
             path.unlink(missing_ok=True)
-        self._make(path, lambda part: measure(decode(recording), recording.roles).write(part))
+        self._make(path, lambda part: measure(decode(recording), heard_roles(recording)).write(part))
         return read_peaks(path)
 
     def playback(self, recording: Recording, bleeps: Sequence[Span] = ()) -> Path:
         """The copy for browsers, with these stretches bleeped. Made at some 200 times real time."""
         path = self._playback_path(recording, bleeps)
-        self._make(path, lambda part: write_playback(decode(recording), recording.roles, bleeps, part))
+        self._make(path, lambda part: write_playback(decode(recording), heard_roles(recording), bleeps, part))
         return path
 
     def has_playback(self, recording: Recording, bleeps: Sequence[Span] = ()) -> bool:
@@ -116,7 +121,7 @@ class MediaFolder:
         path = self._playback_path(recording, bleeps)
         if path.exists():
             return cut(path, span)
-        return clip_of(decode(recording), recording.roles, span, bleeps)
+        return clip_of(decode(recording), heard_roles(recording), span, bleeps)
 
     def _playback_path(self, recording: Recording, bleeps: Sequence[Span]) -> Path:
         return self.place(recording) / (f"playback-{_digest_of(bleeps)}.ogg" if bleeps else "playback.ogg")

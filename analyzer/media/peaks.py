@@ -20,19 +20,9 @@ from analyzer.types import Role
 
 STEP_MS = 10
 _STEP = SAMPLE_RATE * STEP_MS // 1000  # samples
-_LOUDEST = 127
+_LOWEST, _HIGHEST = -128, 127
 
 Steps = NDArray[np.int8]
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """Part of a recording for drawing: ``lowest`` and ``highest`` hold, per role, -128..127 for each bucket."""
-
-    start_ms: int
-    end_ms: int
-    lowest: dict[Role, list[int]]
-    highest: dict[Role, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +33,22 @@ class Peaks:
     duration_ms: int
     steps: Steps
 
-    def outline(self, buckets: int, start_ms: int = 0, end_ms: int | None = None) -> Outline:
-        """``buckets`` equal parts of a stretch; fewer where that is finer than 10 ms."""
-        last = len(self.steps)
-        first = min(max(0, start_ms // STEP_MS), last)
-        stop = last if end_ms is None else min(max(first, -(-end_ms // STEP_MS)), last)
-        edges = np.unique(np.linspace(first, stop, buckets + 1).astype(np.int64))[:-1]
-        lowest: dict[Role, list[int]] = {role: [] for role in self.roles}
-        highest: dict[Role, list[int]] = {role: [] for role in self.roles}
-        if stop > first:
-            part = self.steps[first:stop]
-            for index, role in enumerate(self.roles):
-                lowest[role] = np.minimum.reduceat(part[:, index, 0], edges - first).tolist()
-                highest[role] = np.maximum.reduceat(part[:, index, 1], edges - first).tolist()
-        return Outline(first * STEP_MS, min(stop * STEP_MS, self.duration_ms), lowest, highest)
+    def heights(self, buckets: int, from_ms: int, to_ms: int, role: Role | None = None) -> list[float]:
+        """How loud each of equal parts of a stretch is: the furthest from silence that its samples get, 0 to 1.
+
+        buckets  how many parts; fewer where they would be finer than 10 ms
+        role     of this side, or the louder one
+        """
+        count = max(1, min(buckets, (to_ms - from_ms) // STEP_MS))
+        edges = np.linspace(from_ms, to_ms, count + 1) / STEP_MS
+        starts = np.floor(edges[:-1]).astype(np.int64)
+        stops = np.maximum(starts + 1, np.floor(edges[1:]).astype(np.int64))
+        channels = slice(None) if role is None else self.roles.index(role)
+        part = self.steps[starts[0] : stops[-1], channels].reshape(-1, 1 if role else len(self.roles), 2)
+        loudest = np.zeros(stops[-1] - starts[0], dtype=np.int16)  # after the end there is silence
+        loudest[: len(part)] = np.abs(part.astype(np.int16)).max(axis=(1, 2))
+        heights = np.maximum.reduceat(loudest, starts - starts[0]) / -_LOWEST
+        return [round(height, 3) for height in heights.tolist()]
 
     def write(self, path: Path) -> None:
         head = {"roles": self.roles, "duration_ms": self.duration_ms, "step_ms": STEP_MS, "steps": len(self.steps)}
@@ -90,5 +82,5 @@ def _steps_of(samples: NDArray[np.int16]) -> Steps:
     if short:
         samples = np.pad(samples, ((0, short), (0, 0)), mode="edge")
     steps = samples.reshape(-1, _STEP, samples.shape[1])
-    lowest, highest = steps.min(axis=1) >> 8, np.minimum(-(-steps.max(axis=1).astype(np.int32) >> 8), _LOUDEST)
+    lowest, highest = steps.min(axis=1) >> 8, np.minimum(-(-steps.max(axis=1).astype(np.int32) >> 8), _HIGHEST)
     return np.stack([lowest, highest], axis=2).astype(np.int8)
