@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,16 @@ def test_a_stop_waits_no_longer_than_told_for_a_recogniser_that_hangs(tmp_path: 
         gate.set()
         assert hub.scheduler.close(within_s=10)
         session.events.close()
+
+
+def test_another_pack_judges_the_calls_that_begin_after_it(hub: Hub) -> None:
+    running = begin(hub, "before")
+    hub.judge_by(replace(hub.pack, version="next", digest="sha256:next"))
+    later = begin(hub, "after")
+    for session in (running, later):
+        session.feed(silence())
+        session.end({})
+    assert hub.stop(patience_s=20)
+    versions = {call_id: (hub.report(call_id) or {})["pack"]["version"] for call_id in ("before", "after")}
+    assert versions["after"] == "next"
+    assert versions["before"] != "next"

@@ -269,6 +269,10 @@ class Hub:
 
     # ---- calls
 
+    def judge_by(self, pack: Pack) -> None:
+        """Another pack, for calls that begin from now on. Those that run keep theirs."""
+        self.pack = pack
+
     def open(
         self,
         call_id: str,

@@ -27,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from analyzer import __version__
 from analyzer.asr import Recogniser
+from analyzer.catalog import load_pack
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.errors import ConfigError
 from analyzer.live.hub import Hub
@@ -108,6 +109,8 @@ def serve(
         scheduler = Scheduler(recogniser, workers=workers, meter=metrics)
         on_end = importer.wake if importer else lambda: None
         hub = Hub(pack, scheduler, folder, most_calls=serving.most_calls, on_end=on_end)
+        if review is not None:
+            review.on_published = lambda published: hub.judge_by(load_pack(published, profile))
         try:
             app = create_app(
                 hub, token=serving.token, metrics=metrics, metrics_open=serving.metrics_open, review=review
