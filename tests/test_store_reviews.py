@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from analyzer.review.workflow import Decision, RefusedError, Round
 from analyzer.rules.spec import CaseSpec
-from analyzer.store import Store, appeals, audit, comments, manual, open_store, reviews
+from analyzer.store import Store, appeals, audit, comments, manual, open_store, reviews, work
 from analyzer.store.deeds import blind_calls, read_call
 from analyzer.store.reviews import Added
 from analyzer.store.tables import (
@@ -356,6 +356,18 @@ def test_two_who_differ_leave_it_to_a_lead(store: Store, people: People) -> None
         rounds = Counter(session.scalars(select(Review.round)))
     assert [step.by_id for step in steps] == [None]
     assert rounds == {"first": 2, "second": 2, "arbitration": 1}
+
+
+def test_a_round_ended_from_the_queue_or_withdrawn_there_settles_it_too(store: Store, people: People) -> None:
+    call_pk = paired(store, people, hits=1)
+    decide_all(store, people.anna, call_pk, CONFIRMED)
+    decide_all(store, people.ben, call_pk, OVERTURNED)
+    with store.writing() as session:
+        first, second = session.scalars(select(Assignment).order_by(Assignment.id))
+        work.finish(session, people.ben.user_id, second.id, NOW)
+        assert session.get_one(Call, call_pk).state == "confirmed"
+        work.withdraw(session, first.id, NOW)
+    assert call_of(store, call_pk).state == "disputed"
 
 
 def test_each_of_two_is_blind_until_both_are_done(store: Store, people: People) -> None:

@@ -158,7 +158,7 @@ def test_progress_is_counted_per_reviewer(store: Store) -> None:
     with store.writing() as session:
         assignment, _ = queue(session, 3)[0]
         assignment.state = "done"
-        withdraw(session, queue(session, 4)[0][0].id)
+        withdraw(session, queue(session, 4)[0][0].id, NOW)
     with store.reading() as session:
         parts = {part.reviewer_id: part for part in progress(session, [plan], NOW + timedelta(days=2))[plan]}
     assert (parts[3].done, parts[3].withdrawn, parts[4].withdrawn) == (1, 0, 1)
@@ -223,7 +223,7 @@ def test_an_assignment_is_done_once_everything_of_it_is_decided(store: Store) ->
         with pytest.raises(StaleError):
             finish(session, 3, assignment.id, NOW)
         with pytest.raises(StaleError):
-            withdraw(session, assignment.id)
+            withdraw(session, assignment.id, NOW)
     assert count(store, Assignment.state == "done", Assignment.done_at == NOW) == 1
 
 

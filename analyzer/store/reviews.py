@@ -251,7 +251,11 @@ def settle(session: Session, call_pk: int, *, at: datetime) -> None:
     """To be called where an assignment ended in another way than by ``finish`` or ``withdraw``."""
     call = session.get_one(Call, call_pk, with_for_update={"of": Call}, populate_existing=True)
     now = read_call(session, call)
-    Deed(session, call, None, at, _DIFFER).write(now, workflow.settle(now), Action.DISPUTE)
+    after = workflow.settle(now)
+    if after != now:
+        deed = Deed(session, call, None, at, _DIFFER)
+        deed.write(now, after, Action.DISPUTE)
+        deed.tell("call.settled", state=call.state)
 
 
 def share(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from analyzer.review.sampling import (
     Reviewer,
 )
+from analyzer.store.reviews import settle
 from analyzer.store.tables import (
     Assignment,
     AuditedSegment,
@@ -144,7 +145,15 @@ def finish(session: Session, reviewer_id: int, assignment_id: int, now: datetime
     if left:
         raise WorkError(f"还有 {left} 处没有判定")
     found.state, found.done_at = "done", now
+    _ended(session, found, now)
     return found
+
+
+def _ended(session: Session, assignment: Assignment, now: datetime) -> None:
+    """After the last of two reviewers it is known on what they differ."""
+    session.flush()
+    if assignment.round in ("first", "second"):
+        settle(session, assignment.call_pk, at=now)
 
 
 def _left(session: Session, assignment: Assignment) -> int:
@@ -161,7 +170,7 @@ def _left(session: Session, assignment: Assignment) -> int:
     return session.scalar(select(func.count()).select_from(Finding).where(*waiting)) or 0
 
 
-def withdraw(session: Session, assignment_id: int) -> Assignment:
+def withdraw(session: Session, assignment_id: int, now: datetime) -> Assignment:
     """Take an open assignment from its reviewer. Raises KeyError, StaleError."""
     found = session.get(Assignment, assignment_id)
     if found is None:
@@ -169,6 +178,7 @@ def withdraw(session: Session, assignment_id: int) -> Assignment:
     if found.state != "open":
         raise StaleError("这项任务已经结束")
     found.state = "withdrawn"
+    _ended(session, found, now)
     return found
 
 
