@@ -216,7 +216,7 @@ class Caller(LiveCall):
         self._fed_ms = 0
         log = EventLog(folder, name, {})
         log.watch(self._see)
-        super().__init__(facts, pack, scheduler, log, ears=ears, judges=judges, on_end=self._ended)
+        super().__init__(facts, pack, scheduler, log, ears=ears, judges=judges, reports=judges, on_end=self._ended)
         self._judge = _Watched(self._judge, self)  # type: ignore[assignment]
 
     # -- playing

@@ -186,7 +186,9 @@ def play_all(
         for recording in recordings:
             facts = facts_of(recording, recogniser)
             log = logs.open(facts.call_id)
-            call = LiveCall(facts, pack, scheduler, log, ears=ears, judges=judges, on_end=ending.of(facts.call_id))
+            call = LiveCall(
+                facts, pack, scheduler, log, ears=ears, judges=judges, reports=judges, on_end=ending.of(facts.call_id)
+            )
             calls[call] = in_pieces(channels_of(recording), sizes)
         while calls:
             for call, pieces in list(calls.items()):
@@ -229,7 +231,9 @@ def test_a_call_that_fails_ends_with_its_error_and_the_others_with_their_reports
         for number, recording in enumerate(recordings):
             facts = facts_of(recording, recogniser)
             log = logs.open(facts.call_id, FullDisk if number == 2 else EventLog)
-            call = LiveCall(facts, pack, scheduler, log, ears=ears, judges=judges, on_end=ending.of(facts.call_id))
+            call = LiveCall(
+                facts, pack, scheduler, log, ears=ears, judges=judges, reports=judges, on_end=ending.of(facts.call_id)
+            )
             for piece in in_pieces(channels_of(recording), iter(lambda: 1600, None)):
                 call.hear(piece)
             call.end()
@@ -248,7 +252,7 @@ def test_speech_that_could_not_be_recognised_is_told_in_the_report(pack: Pack, t
     with serving(recogniser) as (scheduler, ears, judges):
         facts = facts_of(recording, recogniser)
         call = LiveCall(
-            facts, pack, scheduler, logs.open("bad"), ears=ears, judges=judges, on_end=ending.of("bad")
+            facts, pack, scheduler, logs.open("bad"), ears=ears, judges=judges, reports=judges, on_end=ending.of("bad")
         )  # fmt: skip
         call.hear(channels_of(recording))
         call.end()
@@ -289,7 +293,9 @@ def ears(pack: Pack, logs: Logs) -> Iterator[Ears]:
         def begin(call_id: str) -> LiveCall:
             facts = Facts(call_id, Direction.INBOUND, ROLES, {}, dict(recogniser.info))
             log = logs.open(call_id)
-            return LiveCall(facts, pack, scheduler, log, ears=desk, judges=judges, on_end=lambda *_: None)
+            return LiveCall(
+                facts, pack, scheduler, log, ears=desk, judges=judges, reports=judges, on_end=lambda *_: None
+            )
 
         yield Ears(desk, begin)
 
@@ -352,7 +358,7 @@ def test_a_call_that_fails_is_told_once_and_by_the_judge(
     recogniser = FakeRecogniser()
     with serving(recogniser) as (scheduler, ears, judges):
         facts = Facts("a", Direction.INBOUND, ROLES, {}, dict(recogniser.info))
-        call = LiveCall(facts, pack, scheduler, logs.open("a"), ears=ears, judges=judges, on_end=ended)
+        call = LiveCall(facts, pack, scheduler, logs.open("a"), ears=ears, judges=judges, reports=judges, on_end=ended)
         monkeypatch.setattr(call._ear if where == "ear" else call._judge, "finish", fails)
         call.hear(silence(1_000))
         call.end()
@@ -366,7 +372,9 @@ def test_ticks_that_wait_become_one_with_the_newest_time(pack: Pack, logs: Logs)
     recogniser, desk = FakeRecogniser(), Desk()
     with serving(recogniser) as (scheduler, ears, _):
         facts = Facts("a", Direction.INBOUND, ROLES, {}, dict(recogniser.info))
-        call = LiveCall(facts, pack, scheduler, logs.open("a"), ears=ears, judges=desk, on_end=lambda *_: None)
+        call = LiveCall(
+            facts, pack, scheduler, logs.open("a"), ears=ears, judges=desk, reports=desk, on_end=lambda *_: None
+        )
         desk.do_one()
         for at_ms in range(250, 5_000, 250):
             call.tick(at_ms)

@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 
 from analyzer.asr import Window
+from analyzer.errors import StoreError
 from analyzer.live.hub import Hub, Session
 from analyzer.live.intake import Chunk
 from analyzer.live.journal import JOURNAL_SCHEMA
+from analyzer.live.judge import Judge
 from analyzer.live.refusal import Refusal
 from analyzer.live.scheduler import Scheduler
+from analyzer.report import dump
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
 from analyzer.types import Direction, Role, Utterance
@@ -211,6 +214,89 @@ def test_a_call_whose_disk_fails_at_its_end_is_over_all_the_same(hub: Hub, monke
         assert hub._ended.wait_for(lambda: session.is_over, 10)
     assert hub.live == []
     close()
+
+
+def test_a_slow_disk_or_a_long_report_of_one_call_keeps_no_other_from_its_hints(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, is_held = threading.Event(), threading.Event()
+    finish = Judge.finish
+
+    def slow(judge: Judge, *args: Any, **ending: Any) -> dict[str, Any]:
+        if judge.facts.call_id == "slow":
+            is_held.set()
+            assert gate.wait(20)
+        return finish(judge, *args, **ending)
+
+    monkeypatch.setattr(Judge, "finish", slow)
+    begin(hub, "slow").end()
+    assert is_held.wait(10)
+    other = begin(hub, "other")
+    try:
+        for _ in range(30):
+            other.feed(silence())
+        until(lambda: any('"type":"gauge"' in line for _, line in other.events.after(0)), 5)
+    finally:
+        gate.set()
+    until(lambda: hub.report("slow") is not None)
+
+
+def test_a_stop_waits_for_the_report_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_hub(tmp_path) as hub:
+        is_writing, record = threading.Event(), hub.run.record
+
+        def slow(*args: Any) -> None:
+            is_writing.set()
+            time.sleep(0.3)
+            record(*args)
+
+        monkeypatch.setattr(hub.run, "record", slow)
+        begin(hub).end()
+        assert is_writing.wait(10)
+        assert hub.stop(patience_s=10)
+        assert hub.report("c1") is not None
+
+
+def test_a_slow_sync_of_one_call_stops_no_clock(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, is_held, ticks = threading.Event(), threading.Event(), threading.Semaphore(0)
+    slow, other = begin(hub, "slow"), begin(hub, "other")
+
+    def waits() -> None:
+        is_held.set()
+        assert gate.wait(20)
+
+    monkeypatch.setattr(slow.events, "sync", waits)
+    assert is_held.wait(5)
+    monkeypatch.setattr(other, "tick", ticks.release)
+    try:
+        assert ticks.acquire(timeout=5)
+        assert ticks.acquire(timeout=5)
+    finally:
+        gate.set()
+
+
+def test_a_report_that_the_disk_refuses_is_told_and_whole_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> None:
+        raise StoreError("no space left")
+
+    with a_hub(tmp_path) as hub:
+        monkeypatch.setattr(hub.run, "record", fails)
+        session = begin(hub)
+        session.feed(silence())
+        session.end()
+        until(lambda: session.is_over)
+        events = [json.loads(line) for _, line in session.events.after(0)]
+        pack = hub.pack
+    assert "no space left" in caplog.text
+    assert events[-1]["state"] == "interrupted"
+    (report,) = (event["report"] for event in events if event["type"] == "scorecard")
+    with reopened(tmp_path, pack) as hub:
+        assert hub.recovered == ["c1"]
+        assert hub.report("c1") == report
+        assert hub.run.report_text("c1") == dump(report) + "\n"
+    assert not report["truncated"]
 
 
 def test_a_call_whose_audio_waits_too_long_lets_no_other_begin(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,3 +78,20 @@ def test_what_comes_after_the_end_is_ignored(log: EventLog) -> None:
     log.add(CallEvent, 0, state="started")
     log.note_heard(at_ms=1)
     assert len(log.path.read_bytes().splitlines()) == 1
+
+
+def test_events_that_could_not_be_made_durable_are_tried_again(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+
+    def fails(_: int) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="no space left"):
+            log.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced.append)
+        log.sync()
+        log.sync()
+    assert len(synced) == 1

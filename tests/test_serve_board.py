@@ -8,12 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from analyzer.live.hub import Session
+from analyzer.live.intake import Chunk
 from analyzer.serve import board as module
 from analyzer.serve.board import Board
 from analyzer.serve.metrics import Metrics
-from tests.serving import a_hub
+from analyzer.types import Direction, Role
+from tests.serving import a_hub, until
 
 
 def test_the_calls_are_read_by_one_thread_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +64,27 @@ def test_a_failed_reading_does_not_stop_the_board(tmp_path: Path, monkeypatch: p
 
         asyncio.run(follow())
     assert done.is_set()
+
+
+def test_the_clock_overrules_no_scorecard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    with a_hub(tmp_path) as hub:
+        record = hub.run.record
+
+        def slowly(*args: Any) -> None:
+            assert gate.wait(20)
+            record(*args)
+
+        monkeypatch.setattr(hub.run, "record", slowly)
+        monkeypatch.setattr(Session, "clock_ms", 2_092)
+        board = Board(hub, Metrics())
+        session = hub.open("c1", direction=Direction.INBOUND, roles=(Role.AGENT,), rate=8000, metadata={})
+        session.feed(Chunk((Role.AGENT,), np.zeros((16_000, 1), np.int16)))
+        session.end()
+        until(lambda: any('"scorecard"' in line for _, line in session.events.after(0)))
+        try:
+            asyncio.run(board.refresh())
+            (call,) = board.calls
+        finally:
+            gate.set()
+        assert (call.state, call.duration_ms) == ("ending", 2_000)

@@ -65,10 +65,15 @@ def play(client: TestClient, call_id: str, seconds: float = 8.0) -> list[int]:
         assert begin(socket) == {"type": "ready", "resume_from_ms": 0}
         for frame in frames(speech(seconds)):
             socket.send_bytes(frame)
-        socket.send_text(text({"type": "end", "metadata": {"hung_up_by": "customer"}}))
-        acks, code = drained(socket)
+        return end(socket, metadata={"hung_up_by": "customer"})
+
+
+def end(socket: Any, **fields: Any) -> list[int]:
+    """The call; returns what was acknowledged since. Who leaves a test client before the server does cancels it."""
+    socket.send_text(text({"type": "end", **fields}))
+    acks, code = drained(socket)
     assert code == 1000
-    return [ack["ms"] for ack in acks]
+    return [ack["ms"] for ack in acks if ack["type"] == "ack"]
 
 
 def follow(client: TestClient, call_id: str, query: str = "") -> list[dict[str, Any]]:
@@ -116,7 +121,7 @@ def test_the_call_stands_on_the_board_while_it_runs_and_with_its_report_when_it_
         assert client.get("/api/calls", params={"state": "ended"}).json() == {"calls": [], "next": None}
         with client.websocket_connect("/live/calls", headers=dict(BEARER)) as board:
             assert board.receive_json()["calls"][0]["call_id"] == "c1"
-        socket.send_text(text({"type": "end"}))
+        end(socket)
     follow(client, "c1")
     over = client.get("/api/calls/c1").json()
     assert over["state"] == "ended"
@@ -141,7 +146,7 @@ def test_what_is_refused_and_how(client: TestClient, hub: Hub) -> None:
         with client.websocket_connect("/live/c2/audio") as second:
             begin(second)
             assert _refusal(client, "c3")["code"] == "overloaded"
-        first.send_text(text({"type": "end"}))
+        end(first)
     follow(client, "c1")
     assert _refusal(client, "c1")["code"] == "call_ended"
     assert _refusal(client, "c4", sample_rate=11025)["code"] == "unsupported_rate"
@@ -203,7 +208,7 @@ def test_a_whisper_is_sent_delivered_and_seen_once_each_and_audited_without_its_
             for _ in range(2):
                 overlay.send_text(text({"type": "seen", "whisper": name}))
             assert _next_whisper(overlay)["state"] == "seen"
-        sender.send_text(text({"type": "end"}))
+        end(sender)
     whispers = [event["state"] for event in follow(client, "c1", "?viewer=overlay") if event["type"] == "whisper"]
     assert whispers == ["sent", "delivered", "seen"]
     entries = [json.loads(line) for line in (hub.run.path / AUDIT).read_text(encoding="utf-8").splitlines()]
@@ -373,5 +378,5 @@ def test_a_timed_frame_has_its_place(client: TestClient) -> None:
         begin(socket, framing="timed")
         for number, frame in enumerate(frames(speech(1))):
             socket.send_bytes(struct.pack("<Q", number * 160) + frame)
-        socket.send_text(text({"type": "end"}))
+        end(socket)
     assert follow(client, "c1")[-2]["report"]["duration_ms"] == 1000

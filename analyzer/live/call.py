@@ -1,15 +1,17 @@
 """One live call from its samples to its report, across the threads that work on it.
 
-    whoever has audio      ear thread             recogniser threads       judge thread
-    hear(samples)    ──►   Ear: VAD, windows ──►  Scheduler          ──►   Judge: engine, coach, log, report
+    whoever has audio      ear thread             recogniser threads       judge thread                  report thread
+    hear(samples)    ──►   Ear: VAD, windows ──►  Scheduler          ──►   Judge: engine, coach, log ──► report
                               │ hearing ─────────────────────────────────►
 
-A call belongs to no thread of its own: ear and judge are one thread each for all calls, and every part of a call is
-touched by one of them only. What is handed over keeps its order.
+A call belongs to no thread of its own: ear, judge and reports are one thread each for all calls, and every part of a
+call is touched by one of them only; the judge is handed over once, when all is recognised, because a report takes its
+time and that of the disk, and other calls' hints must not wait for it. What is handed over keeps its order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -43,7 +45,7 @@ AT_MOST_MS = 512  # and takes before it turns to the next call: who catches up m
 class LiveCall:
     """``hear`` and ``end`` may be called from any thread, by one at a time.
 
-    on_end  told on the judge's thread: the report, or the error that prevented one
+    on_end  told on the report thread: the report, or the error that prevented one
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class LiveCall:
         *,
         ears: Executor,
         judges: Executor,
+        reports: Executor,
         on_end: Callable[[dict[str, Any] | None, Exception | None], None],
     ) -> None:
         self.facts, self.events = facts, event_log
         self._scheduler = scheduler
-        self._ears, self._judges = ears, judges
+        self._ears, self._judges, self._reports = ears, judges, reports
         self._on_end = on_end
         recogniser = scheduler.recogniser
         self._ear = Ear(facts.roles, recogniser)
@@ -70,6 +73,7 @@ class LiveCall:
         self._ending: dict[str, Any] | None = None
         self._newest_tick: tuple[int, Collection[Role]] | None = None  # while it waits for the judge
         self._lock = threading.Lock()
+        self._is_judged = False  # the judge's thread is done with this call
         self._is_over = False
         self.error: Exception | None = None
         scheduler.enter(facts.call_id, self)
@@ -174,18 +178,12 @@ class LiveCall:
 
     def _finish_when_done(self, ending: dict[str, Any] | None = None) -> None:
         self._ending = ending or self._ending
-        if self._ending is None or self._judge.is_waiting or self._is_over:
+        if self._ending is None or self._judge.is_waiting:
             return
         self._scheduler.leave(self.facts.call_id)
-        report = self._judge.finish(**self._ending)
-        self._is_over = True
-        self._on_end(report, None)
-        del self._ear, self._judge  # an ended call is remembered for a while and should weigh nothing
-
-    def _end_without_report(self, error: Exception) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._on_end(None, error)
+        self._is_judged = True
+        with contextlib.suppress(RuntimeError):  # the process stops: the next one recovers the call
+            self._reports.submit(self._guarded, self._report, self._ending)
 
     def _tick(self) -> None:
         with self._lock:
@@ -198,10 +196,27 @@ class LiveCall:
             late_ms = self._judge.at_ms - window.segments[-1].span.end_ms
             self._scheduler.meter.stage("end_to_final", max(0, late_ms) / 1000)
 
+    def _judged(self, work: Callable[..., None], *args: Any) -> None:
+        if not self._is_judged:
+            work(*args)
+
+    # ---- report thread
+
+    def _report(self, ending: dict[str, Any]) -> None:
+        report = self._judge.finish(**ending)
+        self._is_over = True
+        self._on_end(report, None)
+        del self._ear, self._judge  # an ended call is remembered for a while and should weigh nothing
+
+    def _end_without_report(self, error: Exception) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._on_end(None, error)
+
     # ---- any thread
 
     def _on_judge(self, work: Callable[..., None], *args: Any) -> None:
-        self._judges.submit(self._metered, "judge", time.monotonic(), work, *args)
+        self._judges.submit(self._metered, "judge", time.monotonic(), self._judged, work, *args)
 
     def _metered(self, stage: Literal["ear", "judge"], since: float, work: Callable[..., None], *args: Any) -> None:
         began = time.monotonic()
@@ -227,8 +242,8 @@ class LiveCall:
         log.error("call %s failed", self.facts.call_id, exc_info=error)
         self._scheduler.leave(self.facts.call_id)
         try:
-            self._judges.submit(self._end_without_report, error)
-        except RuntimeError:  # the judge works no more: nobody else will tell
+            self._reports.submit(self._end_without_report, error)
+        except RuntimeError:  # no report is made any more: nobody else will tell
             self._end_without_report(error)
 
 

@@ -1,8 +1,8 @@
 """All live calls of a process: who may begin, who comes back, what the clock brings, how it ends.
 
-One thread hears (VAD), one judges (rules, coach, reports), the scheduler's recognise, and one keeps time: four times a
-second it ticks every call and twice a second makes the journals durable. Transports come from outside and touch a call
-through its ``Session`` only.
+One thread hears (VAD), one judges (rules, coach), the scheduler's recognise, one makes reports and waits for the disk,
+and one keeps time: four times a second it ticks every call, and twice a second it has the journals made durable.
+Transports come from outside and touch a call through its ``Session`` only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -260,6 +260,7 @@ class Hub:
         self._lock = threading.RLock()
         self._ears = ThreadPoolExecutor(1, "ear")
         self._judges = ThreadPoolExecutor(1, "judge")
+        self._reports = ThreadPoolExecutor(1, "report")  # whatever may take the disk's time
         self._stopping = threading.Event()
         self._is_stopped = False
         self._ended = threading.Condition()
@@ -330,25 +331,25 @@ class Hub:
         def ended(report: dict[str, Any] | None, error: Exception | None) -> None:
             self._finished(session, report, error)
 
-        call = LiveCall(facts, self.pack, self.scheduler, event_log, ears=self._ears, judges=self._judges, on_end=ended)
+        call = LiveCall(
+            facts, self.pack, self.scheduler, event_log,
+            ears=self._ears, judges=self._judges, reports=self._reports, on_end=ended,
+        )  # fmt: skip
         session = Session(self, call, intake, self._clock)
         self._sessions[call_id] = session
         self._forget_oldest()
         return session
 
     def _finished(self, session: Session, report: dict[str, Any] | None, error: Exception | None) -> None:
-        """On the judge's thread: the report becomes the run's, then the call is over."""
+        """On the report thread: the report becomes the run's, then the call is over."""
         if session.is_over:
             return
         try:
-            if report is not None:
-                self.run.record(session.call_id, _input_digest(session.call_id), dump(report) + "\n")
-                session.events.add(CallEvent, report["duration_ms"], state="ended")
-            else:
-                self.run.record_failure(session.call_id, error or RuntimeError("no report"))
-                session.events.add(CallEvent, 0, state="interrupted")
-        except (AnalyzerError, OSError) as fault:
-            log.error("call %s: its report is not recorded: %s", session.call_id, fault)
+            is_recorded = self._record(session.call_id, report, error)
+            at_ms = report["duration_ms"] if report is not None else 0
+            session.events.add(CallEvent, at_ms, state="ended" if is_recorded else "interrupted")
+        except OSError as fault:
+            log.error("call %s: its last event is not recorded: %s", session.call_id, fault)
         finally:
             session.is_ending = session.is_over = True
             try:
@@ -357,6 +358,19 @@ class Hub:
                 with self._ended:
                     self._ended.notify_all()
                 self._on_end()
+
+    def _record(self, call_id: str, report: dict[str, Any] | None, error: Exception | None) -> bool:
+        """returns whether the run folder holds the report"""
+        try:
+            if report is not None:
+                self.run.record(call_id, _input_digest(call_id), dump(report) + "\n")
+                return True
+            self.run.record_failure(call_id, error or RuntimeError("no report"))
+        except AnalyzerError as fault:
+            log.error(
+                "call %s: its report is not recorded: %s; the next start takes it from the journal", call_id, fault
+            )
+        return False
 
     @property
     def live(self) -> list[Session]:
@@ -419,6 +433,7 @@ class Hub:
         if not self.scheduler.close(within_s=max(LAST_S, deadline - time.monotonic()) if done else LAST_S):
             log.error("the recogniser did not stop in time")
         self._judges.shutdown(wait=done, cancel_futures=not done)
+        self._reports.shutdown(wait=done, cancel_futures=not done)
         self._is_stopped = True
         return done
 
@@ -431,13 +446,17 @@ class Hub:
 
     def _keep_time(self) -> None:
         synced = 0.0
+        syncing: Future[None] | None = None
         while not self._stopping.wait(TICK_S):
             for session in self.live:
                 _do(session, session.tick)
-            if time.monotonic() - synced >= SYNC_S:
+            if time.monotonic() - synced >= SYNC_S and (syncing is None or syncing.done()):
                 synced = time.monotonic()
-                for session in self.live:
-                    _do(session, session.events.sync)
+                syncing = self._reports.submit(self._sync)
+
+    def _sync(self) -> None:
+        for session in self.live:
+            _do(session, session.events.sync)
 
     def _recover(self) -> list[str]:
         """Calls that a crash cut off: judged as far as they were heard, marked as interrupted."""
@@ -455,11 +474,19 @@ class Hub:
         call_id = head["call_id"]
         if self.run.why_score(call_id, _input_digest(call_id)) != "new":
             return []
-        transcript = _as_far_as_heard(head, entries)
-        self.run.record(call_id, _input_digest(call_id), dump(analyze(transcript, self.pack)) + "\n")
+        report = self._finished_report(entries)
+        is_whole = report is not None
+        if report is None:
+            report = analyze(_as_far_as_heard(head, entries), self.pack)
+        self.run.record(call_id, _input_digest(call_id), dump(report) + "\n")
         self.run.forget_scored(call_id)
-        _mark_interrupted(path, call_id, entries, transcript.duration_ms)
+        _mark_over(path, call_id, entries, report["duration_ms"], state="ended" if is_whole else "interrupted")
         return [call_id]
+
+    def _finished_report(self, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """Of a call that ended, but whose report the disk refused or a crash kept from the run folder."""
+        reports = [entry["report"] for entry in entries if entry.get("type") == "scorecard"]
+        return next((dict(report) for report in reports if report["pack"]["digest"] == self.pack.digest), None)
 
 
 def _do(session: Session, work: Callable[[], None]) -> None:
@@ -467,7 +494,7 @@ def _do(session: Session, work: Callable[[], None]) -> None:
     try:
         work()
     except Exception:
-        log.exception("call %s: the clock stumbled; it goes on", session.call_id)
+        log.exception("call %s: its clock or its disk stumbled; it goes on", session.call_id)
 
 
 def _input_digest(call_id: str) -> str:
@@ -506,9 +533,16 @@ def _as_far_as_heard(head: Mapping[str, Any], entries: Sequence[Mapping[str, Any
     )
 
 
-def _mark_interrupted(path: Path, call_id: str, entries: Sequence[Mapping[str, Any]], at_ms: int) -> None:
+def _mark_over(
+    path: Path,
+    call_id: str,
+    entries: Sequence[Mapping[str, Any]],
+    at_ms: int,
+    *,
+    state: Literal["ended", "interrupted"],
+) -> None:
     seq = max((entry.get("seq", 0) for entry in entries), default=0) + 1
-    event = CallEvent(call_id=call_id, seq=seq, at_ms=at_ms, state="interrupted")
+    event = CallEvent(call_id=call_id, seq=seq, at_ms=at_ms, state=state)
     content = path.read_bytes()
     with path.open("r+b") as file:
         file.truncate(content.rfind(b"\n") + 1)

@@ -104,6 +104,9 @@ class EventLog:
             file = os.dup(self._file.fileno())
         try:
             os.fsync(file)  # may take a disk's time: nobody who reads or adds events should wait for it
+        except OSError:
+            self._is_dirty = True
+            raise
         finally:
             os.close(file)
 

@@ -100,9 +100,11 @@ class _Follower:
                 kind = _TYPE.search(line)
                 if kind is not None and kind[1] in _FOLLOWED:
                     getattr(self, f"_on_{kind[1]}")(json.loads(line))
-        if not is_over:
+        if (
+            not self.session.is_ending
+        ):  # from then on the scorecard, which may have been read already, says how long it was
             self._duration_ms = max(self._duration_ms, self.session.clock_ms)
-        elif not self.is_done:
+        if is_over and not self.is_done:
             self.is_done = True
             self._metrics.ended.labels("interrupted" if self._is_interrupted else "ended").inc()
 
@@ -227,8 +229,9 @@ def earlier_call(hub: Hub, call_id: str) -> CallState | None:
 
 
 def _recovered(hub: Hub, call_id: str) -> CallState:
-    """A call that an earlier process left behind."""
-    return _from_report(call_id, hub.report(call_id) or {}, "interrupted")
+    """A call that an earlier process left behind, perhaps with nothing missing but its report's last step."""
+    report = hub.report(call_id) or {}
+    return _from_report(call_id, report, "interrupted" if report.get("truncated", True) else "ended")
 
 
 def _from_report(call_id: str, report: Mapping[str, Any], state: State) -> CallState:
