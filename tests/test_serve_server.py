@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -23,10 +24,11 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from analyzer.live.wire.audiosocket import HANG_UP, UUID
+from analyzer.live.messages import ErrorCode
+from analyzer.live.wire.audiosocket import ERROR, ERRORS, HANG_UP, UUID
 from analyzer.serve.app import create_app
 from analyzer.serve.audiosocket import listen_for_asterisk
-from analyzer.serve.desk import Leg
+from analyzer.serve.desk import Leg, Legs
 from analyzer.serve.run import is_loopback
 from analyzer.types import Direction, Role
 from tests.fake_speech import FakeRecogniser
@@ -214,7 +216,7 @@ def test_two_legs_of_asterisk_become_one_call(tmp_path: Path) -> None:
         port = server.sockets[0].getsockname()[1]
         legs = {role: uuid.uuid4() for role in (Role.AGENT, Role.CUSTOMER)}
         for role, name in legs.items():
-            desk.legs.announce(str(name), Leg("a1", role, Direction.INBOUND, {"agent_id": "3017"}))
+            desk.legs.announce(Leg(str(name), "a1", role, Direction.INBOUND, {"agent_id": "3017"}))
         lines = [await asyncio.open_connection("127.0.0.1", port) for _ in legs]
         for name, (_, writer) in zip(legs.values(), lines, strict=True):
             writer.write(bytes([UUID, 0, 16]) + name.bytes)
@@ -255,6 +257,60 @@ def test_a_leg_nobody_announced_is_hung_up_on(tmp_path: Path) -> None:
     with a_hub(tmp_path) as hub:
         assert asyncio.run(run()).endswith(bytes([HANG_UP, 0, 0]))
         assert hub.live == []
+
+
+def test_a_leg_has_one_connection_at_a_time_and_that_may_come_back(tmp_path: Path) -> None:
+    now = 0.0
+
+    async def run() -> None:
+        nonlocal now
+        desk = create_app(hub, token=TOKEN).state.desk
+        desk.legs = Legs(lambda: now)
+        server = await listen_for_asterisk(desk, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        first, second = uuid.uuid4(), uuid.uuid4()
+        for name in (first, second):
+            desk.legs.announce(Leg(str(name), "a1", Role.AGENT, Direction.INBOUND))
+
+        async def comes(name: uuid.UUID) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(bytes([UUID, 0, 16]) + name.bytes + bytes([0x10]) + (320).to_bytes(2) + bytes(320))
+            await writer.drain()
+            return reader, writer
+
+        async def is_refused(name: uuid.UUID, code: ErrorCode) -> bool:
+            reader, writer = await comes(name)
+            answer = await reader.read()
+            writer.close()
+            return answer == bytes([ERROR, 0, 1, ERRORS[code], HANG_UP, 0, 0])
+
+        async def is_sent() -> None:
+            while (session := hub.session("a1")) is None or not session.has_sender:
+                await asyncio.sleep(0.01)
+
+        async def breaks_off(writer: asyncio.StreamWriter) -> None:
+            reset = struct.pack("ii", 1, 0)  # linger for no time: no orderly close, which would end the call
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            writer.transport.abort()
+            while hub.live[0].has_sender:
+                await asyncio.sleep(0.01)
+
+        _, sending = await comes(first)
+        await is_sent()
+        assert await is_refused(first, "call_busy")
+        assert await is_refused(second, "call_busy")
+        now = 3_600.0  # an hour into the call
+        await breaks_off(sending)
+        _, sending = await comes(first)
+        await is_sent()
+        assert await is_refused(first, "call_busy")
+        await breaks_off(sending)
+        now += 31
+        assert await is_refused(first, "unauthorised")
+        server.close()
+
+    with a_hub(tmp_path) as hub:
+        asyncio.run(run())
 
 
 # ---- the end

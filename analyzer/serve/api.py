@@ -168,7 +168,7 @@ def add_api_routes(app: FastAPI, desk: Desk, *, metrics_open: bool = False) -> N
     @app.post("/api/legs", tags=["audio"], status_code=201, responses=_ERRORS)
     async def announce_leg(leg: AnnouncedLeg, who: Service) -> AnnouncedLeg:
         """Say whose voice an AudioSocket connection will bring, before it comes. Good for ten minutes."""
-        desk.legs.announce(str(leg.uuid), Leg(leg.call_id, Role(leg.role), Direction(leg.direction), leg.metadata))
+        desk.legs.announce(Leg(str(leg.uuid), leg.call_id, Role(leg.role), Direction(leg.direction), leg.metadata))
         return leg
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from analyzer.desk.review_desk import ReviewDesk
-from analyzer.live.hub import Hub
+from analyzer.live.hub import RETURN_WITHIN_S, Hub
 from analyzer.serve.audit import Audit
 from analyzer.serve.board import Board
 from analyzer.serve.metrics import Metrics
@@ -27,6 +28,7 @@ LEG_EXPIRES_S = 600.0
 class Leg:
     """An AudioSocket connection that is about to come: whose voice of which call it brings."""
 
+    uuid: str
     call_id: str
     role: Role
     direction: Direction
@@ -34,22 +36,33 @@ class Leg:
 
 
 class Legs:
-    """Announced legs by UUID. Each is good for one connection and ten minutes."""
+    """Announced legs. Each is good for ten minutes, for one connection, and for that one's coming back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._legs: OrderedDict[str, tuple[float, Leg]] = OrderedDict()
 
-    def announce(self, uuid: str, leg: Leg) -> None:
-        self._legs.pop(uuid, None)
-        self._legs[uuid] = self._clock() + LEG_EXPIRES_S, leg
+    def announce(self, leg: Leg) -> None:
+        self._keep(leg, LEG_EXPIRES_S)
         if len(self._legs) > MOST_LEGS:
             self._legs.popitem(last=False)
 
+    def has_come(self, leg: Leg) -> None:
+        self._keep(leg, math.inf)
+
+    def has_left(self, leg: Leg) -> None:
+        self._keep(leg, RETURN_WITHIN_S)
+
+    def _keep(self, leg: Leg, seconds: float) -> None:
+        self._legs.pop(leg.uuid, None)
+        self._legs[leg.uuid] = self._clock() + seconds, leg
+
     def find(self, uuid: str) -> Leg | None:
-        """A leg stays known while it may come back."""
         until, leg = self._legs.get(uuid, (0.0, None))
         return leg if self._clock() < until else None
+
+
+Place = tuple[str, Role | None]  # a call, and the role if it is of one leg only
 
 
 @dataclass(slots=True)
@@ -63,7 +76,7 @@ class Desk:
     board: Board
     review: ReviewDesk | None = None
     legs: Legs = field(default_factory=Legs)
-    senders: dict[str, Sender] = field(default_factory=dict)  # who sends a call's audio, by call
+    senders: dict[Place, Sender] = field(default_factory=dict)  # who sends a call's audio
     streams: int = 0  # of calls' events, open now
     is_stopping: bool = False
 

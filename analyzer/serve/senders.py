@@ -2,7 +2,8 @@
 
 Opening and ending a call may take a disk's time and happen beside the event loop. Who sends faster than is heard, or
 more messages than any telephone, is not read from for a while; TCP tells the sender. A sender whose network died is
-taken for gone as soon as the same call comes over a new connection and the old one has been silent for two seconds.
+taken for gone as soon as the same call (or leg) comes over a new connection and the old one has been silent for two
+seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from analyzer.live.hub import Session
 from analyzer.live.intake import Chunk
 from analyzer.live.refusal import Refusal
 from analyzer.live.wire import End, NativeStream, Start, Wire
-from analyzer.serve.desk import Desk, Leg
+from analyzer.serve.desk import Desk, Leg, Place
 from analyzer.types import Role
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,8 @@ class Sender:
         """The connection is gone; if the call is not over its sender may come back."""
         session, self._session = self._session, None
         self.is_over = True
+        self._give_up_place()
         if session is not None:
-            if self._desk.senders.get(session.call_id) is self:
-                del self._desk.senders[session.call_id]
             session.leave()
 
     def refuse(self, refusal: Refusal) -> Refusal:
@@ -101,7 +101,9 @@ class Sender:
         if not 0 < len(call_id) <= LONGEST_ID or not call_id.isprintable():
             raise Refusal("bad_message", f"a call id has 1 to {LONGEST_ID} printable characters")
         self._call_id = call_id
-        self._drop_stale(call_id)
+        self._drop_stale()
+        if self._leg is not None:
+            self._take_place_of_leg(self._leg)
         try:
             session = await asyncio.to_thread(self._open, call_id, start)
         except InputError as error:  # of the metadata
@@ -111,7 +113,7 @@ class Sender:
             return
         self._session = session
         if self._leg is None:
-            self._desk.senders[call_id] = self
+            self._desk.senders[self._place] = self
 
     def _open(self, call_id: str, start: Start) -> Session:
         leg, hub = self._leg, self._desk.hub
@@ -122,8 +124,27 @@ class Sender:
         return hub.open(call_id, direction=leg.direction, roles=both if leg.role in both else (leg.role,),
                         rate=start.rate, metadata=leg.metadata, joins=True)  # fmt: skip
 
-    def _drop_stale(self, call_id: str) -> None:
-        before = self._desk.senders.get(call_id)
+    @property
+    def _place(self) -> Place:
+        return self._call_id or "", self._leg.role if self._leg else None
+
+    def _take_place_of_leg(self, leg: Leg) -> None:
+        """Before the call is opened, which takes a while: of two that come together one is refused. raises Refusal"""
+        if not self._desk.senders.keys().isdisjoint({self._place, (leg.call_id, None)}):
+            sending = f"another connection is sending the {leg.role} of call {leg.call_id}"
+            raise Refusal("call_busy", f"{sending}; end that one first")
+        self._desk.senders[self._place] = self
+        self._desk.legs.has_come(leg)
+
+    def _give_up_place(self) -> None:
+        if self._desk.senders.get(self._place) is not self:
+            return
+        del self._desk.senders[self._place]
+        if self._leg is not None:
+            self._desk.legs.has_left(self._leg)
+
+    def _drop_stale(self) -> None:
+        before = self._desk.senders.get(self._place)
         now = asyncio.get_running_loop().time()
         if before is not None and before is not self and now - before._heard_at > STALE_S:
             before.lost()
@@ -153,7 +174,7 @@ class Sender:
         except InputError as error:
             raise Refusal("bad_message", str(error)) from None
         self.is_over = True
-        self._desk.senders.pop(session.call_id, None)
+        self._give_up_place()
         self._session = None
         return [self.wire.ack(session.resume_from_ms)] if isinstance(self.wire, NativeStream) else []
 
