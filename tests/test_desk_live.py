@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from httpx import Response
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -129,12 +130,27 @@ def test_a_whisper_carries_the_name_of_who_is_logged_in(live: Live, hub: Hub) ->
     answer = live.whisper(live.headers("lead"), sender="总经理")
     assert answer.status_code == 201
     number = live.stage.users["lead"].id
-    (noted,) = [json.loads(line) for line in (hub.run.path / AUDIT).read_text(encoding="utf-8").splitlines()]
-    assert (noted["by"], noted["sender"]) == (f"user:{number}", "李主管")
+    noted, sent = [json.loads(line) for line in (hub.run.path / AUDIT).read_text(encoding="utf-8").splitlines()]
+    assert (noted["event"], noted["by"], noted["sender"]) == ("whisper_asked", f"user:{number}", "李主管")
+    assert (sent["event"], sent["whisper"]) == ("whisper_sent", noted["whisper"])
     with live.stage.store.reading() as session:
         entry = session.scalars(select(AuditEntry)).one()
         told = (entry.actor, entry.action, entry.object, entry.details)
-    assert told == (f"user:{number}", "whisper.sent", "live:c1", {"whisper": answer.json()["id"]})
+    assert told == (f"user:{number}", "whisper.asked", "live:c1", {"whisper": answer.json()["id"]})
+
+
+@pytest.mark.usefixtures("call")
+def test_a_whisper_that_the_desk_s_audit_cannot_hold_is_not_sent(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", {}, Exception("disk full"))
+
+    lead = live.headers("lead")
+    with monkeypatch.context() as patch:
+        patch.setattr("analyzer.serve.whispers.audit.append", fails)
+        answer = live.whisper(lead)
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_stored")
+    events = live.client.get("/api/calls/c1/events", headers=lead).json()["events"]
+    assert not any(event["type"] == "whisper" for event in events)
 
 
 @pytest.mark.usefixtures("call")

@@ -17,10 +17,10 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from analyzer.live.hub import Hub
+from analyzer.live.hub import Hub, Session
 from analyzer.serve.app import create_app
 from analyzer.serve.asyncapi import asyncapi_document
-from analyzer.serve.audit import AUDIT
+from analyzer.serve.audit import AUDIT, Audit
 from analyzer.serve.metrics import Metrics
 from tests.serving import BEARER, HELLO, TOKEN, a_hub, frames, speech, text, until, web_folder
 
@@ -212,10 +212,50 @@ def test_a_whisper_is_sent_delivered_and_seen_once_each_and_audited_without_its_
     whispers = [event["state"] for event in follow(client, "c1", "?viewer=overlay") if event["type"] == "whisper"]
     assert whispers == ["sent", "delivered", "seen"]
     entries = [json.loads(line) for line in (hub.run.path / AUDIT).read_text(encoding="utf-8").splitlines()]
-    assert [entry["event"] for entry in entries] == ["whisper_sent", "whisper_delivered", "whisper_seen"]
+    assert [entry["event"] for entry in entries] == [
+        "whisper_asked", "whisper_sent", "whisper_delivered", "whisper_seen",
+    ]  # fmt: skip
     assert {(entry["call_id"], entry["whisper"]) for entry in entries} == {("c1", name)}
     assert entries[0]["sender"] == "李主管"
     assert "安抚" not in (hub.run.path / AUDIT).read_text(encoding="utf-8")
+
+
+def test_a_whisper_that_the_audit_cannot_hold_is_not_sent(
+    client: TestClient, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Audit, event: str, **fields: str) -> None:
+        raise OSError("no space left")
+
+    with client.websocket_connect("/live/c1/audio") as sender:
+        begin(sender)
+        with monkeypatch.context() as patch:
+            patch.setattr(Audit, "note", fails)
+            answer = client.post("/api/calls/c1/whisper", json={"text": "好"})
+        end(sender)
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_stored")
+    assert "没有发出" in answer.json()["message"]
+    assert not any(event["type"] == "whisper" for event in follow(client, "c1"))
+
+
+def test_the_audit_tells_of_a_whisper_before_anybody_hears_it(
+    client: TestClient, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whispered, noted = Session.whisper, []
+
+    def spied(session: Session, name: str, text: str, sender: str) -> None:
+        noted.extend(json.loads(line) for line in (hub.run.path / AUDIT).read_text(encoding="utf-8").splitlines())
+        session.is_ending = True  # the call ends at this very moment
+        whispered(session, name, text, sender)
+
+    with client.websocket_connect("/live/c1/audio") as sender:
+        begin(sender)
+        monkeypatch.setattr(Session, "whisper", spied)
+        answer = client.post("/api/calls/c1/whisper", json={"text": "好", "sender": "李主管"})
+        hub.live[0].is_ending = False
+    assert answer.status_code == 409
+    assert [(entry["event"], entry["sender"]) for entry in noted] == [("whisper_asked", "李主管")]
+    entries = [json.loads(line) for line in (hub.run.path / AUDIT).read_text(encoding="utf-8").splitlines()]
+    assert [entry["event"] for entry in entries] == ["whisper_asked", "whisper_refused"]
 
 
 def _next_whisper(socket: Any) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -192,26 +191,29 @@ class Session:
 
     # ---- people
 
-    def whisper(self, text: str, sender: str) -> str:
-        """A supervisor's line to the agent's overlay; returns its id. raises Refusal"""
+    def whisper(self, name: str, text: str, sender: str) -> None:
+        """A supervisor's line to the agent's overlay, under an id of its own. raises Refusal"""
         with self._lock:
             if self.is_ending:
                 raise Refusal("call_ended", f"call {self.call_id} has ended")
-            name = uuid.uuid4().hex[:12]
             self._whispers[name] = text, sender, "sent"
             self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state="sent")
-            return name
 
-    def whisper_is(self, name: str, state: WhisperState) -> bool:
-        """It got that far. returns False if that is known already, or there is no such whisper"""
+    def whisper_got(self, name: str, state: WhisperState) -> bool:
+        """Whether it is known to have got that far, or there is no such whisper."""
         with self._lock:
-            text, sender, before = self._whispers.get(name, ("", "", "seen"))
-            if WHISPER_STATES.index(state) <= WHISPER_STATES.index(before):
-                return False
+            _, _, known = self._whispers.get(name, ("", "", "seen"))
+            return WHISPER_STATES.index(state) <= WHISPER_STATES.index(known)
+
+    def whisper_is(self, name: str, state: WhisperState) -> None:
+        """It got that far; nothing new if that is known already."""
+        with self._lock:
+            if self.whisper_got(name, state):
+                return
+            text, sender, _ = self._whispers[name]
             self._whispers[name] = text, sender, state
             if not self.is_over:
                 self._call.add_event(WhisperEvent, id=name, text=text, sender=sender, state=state)
-            return True
 
     def dismiss(self, nudge: str) -> None:
         with self._lock:
@@ -450,7 +452,7 @@ class Hub:
         while not self._stopping.wait(TICK_S):
             for session in self.live:
                 _do(session, session.tick)
-            if time.monotonic() - synced >= SYNC_S and (syncing is None or syncing.done()):
+            if self.live and time.monotonic() - synced >= SYNC_S and (syncing is None or syncing.done()):
                 synced = time.monotonic()
                 syncing = self._reports.submit(self._sync)
 

@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from analyzer.desk.access import Principal, allow, allow_anyone
+from analyzer.desk.access import allow, allow_anyone
 from analyzer.desk.problems import Error, Problem
-from analyzer.desk.review_desk import ReviewDesk
 from analyzer.live.messages import live_schema
 from analyzer.live.refusal import Refusal
 from analyzer.schemas import SCHEMAS
@@ -21,11 +20,10 @@ from analyzer.serve.board import Calls, CallState, earlier_call
 from analyzer.serve.desk import Desk, Leg
 from analyzer.serve.events import find_log, read_after
 from analyzer.serve.rights import Anyone, Known, Service, Supervisor, is_theirs
-from analyzer.store import audit
+from analyzer.serve.whispers import AuditError, send_whisper
 from analyzer.types import Direction, Role
 
 LONGEST_WHISPER = 60  # characters: one line that an agent takes in at a glance
-LONGEST_OBJECT = 120  # of the audit log
 UNKNOWN_CALL = "没有这通电话"
 
 
@@ -143,7 +141,11 @@ def add_api_routes(app: FastAPI, desk: Desk, *, metrics_open: bool = False) -> N
         "/api/calls/{call_id:path}/whisper",
         tags=["calls"],
         status_code=201,
-        responses={**_ERRORS, 409: {"model": Error, "description": "The call is over"}},
+        responses={
+            **_ERRORS,
+            409: {"model": Error, "description": "The call is over"},
+            503: {"model": Error, "description": "The audit cannot be written; nothing was sent"},
+        },
     )
     async def whisper(call_id: str, whisper: Whisper, who: Supervisor) -> WhisperSent:
         """Send a line to the agent's overlay. Its fate comes as ``whisper`` events: sent, delivered, seen.
@@ -155,14 +157,11 @@ def add_api_routes(app: FastAPI, desk: Desk, *, metrics_open: bool = False) -> N
             raise HTTPException(404, UNKNOWN_CALL)
         sender = who.display_name[:LONGEST_WHISPER] if who.user_id else whisper.sender
         try:
-            name = session.whisper(whisper.text, sender)
+            name = await asyncio.shield(send_whisper(desk, session, whisper.text, sender, who))
+        except AuditError:
+            raise Problem(503, "审计记录写不进去，提示没有发出；请管理员检查磁盘与数据库后重试", "not_stored") from None
         except Refusal:
             raise Problem(409, "通话已结束，提示无法送达", "call_ended") from None
-        desk.metrics.whispers.labels("sent").inc()
-        noted = {"call_id": call_id, "whisper": name, "sender": sender, "by": who.actor}
-        await asyncio.to_thread(desk.audit.note, "whisper_sent", **noted)
-        if desk.review is not None:
-            await asyncio.to_thread(_audit_whisper, desk.review, who, call_id, name)
         return WhisperSent(id=name)
 
     @app.post("/api/legs", tags=["audio"], status_code=201, responses=_ERRORS)
@@ -195,9 +194,3 @@ def _add_service_routes(app: FastAPI, desk: Desk, *, metrics_open: bool) -> None
         if name not in makers:
             raise HTTPException(404, f"no schema {name}; there are {', '.join(sorted(makers))}")
         return dict(makers[name]())
-
-
-def _audit_whisper(review: ReviewDesk, who: Principal, call_id: str, whisper: str) -> None:
-    with review.store.writing() as session:
-        call = f"live:{call_id}"[:LONGEST_OBJECT]
-        audit.append(session, who.actor, "whisper.sent", call, {"whisper": whisper}, at=review.clock())

@@ -1,4 +1,7 @@
-"""Who whispered to whom and when, and what became of it: ``<run>/audit.jsonl``. Ids and times, never what was said."""
+"""Who whispered to whom and when, and what became of it: ``<run>/audit.jsonl``. Ids and times, never what was said.
+
+What somebody does is written before it is done, so that nothing happens that the audit does not know of.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import math
 import time
@@ -79,6 +80,7 @@ class Desk:
     senders: dict[Place, Sender] = field(default_factory=dict)  # who sends a call's audio
     streams: int = 0  # of calls' events, open now
     is_stopping: bool = False
+    whispering: asyncio.Lock = field(default_factory=asyncio.Lock)  # what becomes of whispers is noted one by one
 
     def is_token(self, given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), self.token.encode())

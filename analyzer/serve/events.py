@@ -20,12 +20,13 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from analyzer.desk.access import Principal
-from analyzer.live.hub import Session, WhisperState
+from analyzer.live.hub import Session
 from analyzer.live.journal import KEPT, read_numbered
 from analyzer.live.messages import FROM_AGENT, Dismiss
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import int_or
 from analyzer.serve.rights import Known, Supervisor, is_theirs
+from analyzer.serve.whispers import note_whisper
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ async def _hear_agent(socket: WebSocket, desk: Desk, session: Session | None) ->
         if isinstance(message, Dismiss):
             session.dismiss(message.nudge)
         else:
-            await note_whisper(desk, session, message.whisper, "seen")
+            await asyncio.shield(note_whisper(desk, session, message.whisper, "seen"))
 
 
 async def _ignore(socket: WebSocket) -> None:
@@ -216,11 +217,4 @@ class _Agent:
             return
         event = json.loads(line)
         if event["type"] == "whisper" and event["state"] == "sent":
-            await note_whisper(self._desk, self._session, event["id"], "delivered")
-
-
-async def note_whisper(desk: Desk, session: Session, whisper: str, state: WhisperState) -> None:
-    """How far a whisper got, once."""
-    if session.whisper_is(whisper, state):
-        desk.metrics.whispers.labels(state).inc()
-        await asyncio.to_thread(desk.audit.note, f"whisper_{state}", call_id=session.call_id, whisper=whisper)
+            await asyncio.shield(note_whisper(self._desk, self._session, event["id"], "delivered"))
