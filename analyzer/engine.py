@@ -202,8 +202,8 @@ class CallAnalyzer:
         return owed
 
     def checklist(self, ms: int) -> list[Item]:
-        """What is owed on this call and how it stands at ``ms``. An item that was pending and is not told of any more
-        is cleared. Changes no state."""
+        """What is owed on this call and how it stands at ``ms``, what closes a call last, else in the pack's order. An
+        item that was pending and is not told of any more is cleared. Changes no state."""
         unsettled = self._unsettled()
         items: list[Item] = []
         for rule in self._reminding:
@@ -211,7 +211,7 @@ class CallAnalyzer:
             if own and self._excuse(rule) is Truth.NOT_APPLICABLE:
                 own = [i if i.state is ItemState.DONE else replace(i, state=ItemState.CLEARED) for i in own]
             items += own
-        return items
+        return sorted(items, key=attrgetter("at_end"))
 
     def running(self, ms: int) -> dict[Occasion, Running]:
         """The wait or silence that goes on at ``ms``, with the limits of all rules that have one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analyzer.types import Direction, Role, Span
-from tests.live_timeline import AGENT, CUSTOMER, Played, played, sample, utterance
+from tests.live_timeline import AGENT, CUSTOMER, Played, played, sample, standard_pack, utterance
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 OPENING = "您好，云岭银行，工号三零一七，请问有什么可以帮您？"
@@ -29,6 +29,14 @@ def test_elements_tick_themselves_as_soon_as_they_are_text() -> None:
     assert call.states("opening", "greeting") == ["pending", "done"]
     assert call.states("opening", "agent_id") == ["pending", "done"]
     assert call.states("opening", "glad_to_serve") == ["pending", "cleared"]  # enough was said without it
+
+
+def test_the_opening_is_listed_before_the_closing_whatever_the_order_in_the_pack() -> None:
+    call = played([], 250)
+    assert [rule.id for rule in standard_pack().rules if rule.id in ("opening", "closing")] == ["closing", "opening"]
+    rules = [event["rule"] for event in call.events("owed")]
+    assert rules == sorted(rules, reverse=True)
+    assert set(rules) == {"opening", "closing"}
 
 
 def test_what_was_never_said_is_missed_when_its_window_is_over() -> None:

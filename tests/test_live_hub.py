@@ -39,8 +39,8 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield hub
 
 
-def begin(hub: Hub, call_id: str = "c1", joins: bool = False) -> Session:
-    return hub.open(call_id, direction=Direction.INBOUND, roles=ROLES, rate=8000, metadata={}, joins=joins)
+def begin(hub: Hub, call_id: str = "c1", leg: Role | None = None) -> Session:
+    return hub.open(call_id, direction=Direction.INBOUND, roles=ROLES, rate=8000, metadata={}, leg=leg)
 
 
 def silence(ms: int = 100, roles: tuple[Role, ...] = ROLES) -> Chunk:
@@ -90,6 +90,22 @@ def test_a_leg_that_hung_up_loses_nothing(hub: Hub) -> None:
     until(lambda: session.is_over)
     assert session.report is not None
     assert not session.report["truncated"]
+
+
+def test_a_leg_that_comes_back_brings_no_other_back_that_hung_up(hub: Hub) -> None:
+    session = begin(hub, leg=Role.AGENT)
+    assert begin(hub, leg=Role.CUSTOMER) is session
+    session.feed(silence())
+    session.hang_up([Role.CUSTOMER])
+    for _ in ROLES:
+        session.leave()
+    begin(hub, leg=Role.AGENT)
+    session.feed(silence(3_000, roles=(Role.AGENT,)))
+    session.end()
+    until(lambda: session.is_over)
+    assert session.report is not None
+    assert not session.report["truncated"]
+    assert not any("缺失" in warning for warning in session.report["warnings"])
 
 
 @contextmanager

@@ -455,7 +455,7 @@ def test_a_sender_that_was_away_goes_on_where_it_was_acknowledged(cut: int, sent
     for index, chunk in enumerate(packets(whole, 16_000)[:cut]):
         collector.add(Chunk(BOTH, chunk.samples, chunk.position if sent_again else None), index * PACKET_MS)
     collector.flush(15_000)
-    collector.intake.resume(20_000)
+    collector.intake.resume(collector.intake.roles, 20_000)
     acked = collector.intake.acked_ms * 16
     assert acked == cut * 320
     again = max(0, acked - 640) if sent_again else acked
@@ -467,7 +467,7 @@ def test_a_sender_that_was_away_goes_on_where_it_was_acknowledged(cut: int, sent
 
 def test_a_sender_that_was_away_is_given_its_second_again() -> None:
     collector = play([Chunk(BOTH, sound(320))])
-    collector.intake.resume(20_000)
+    collector.intake.resume(collector.intake.roles, 20_000)
     for role in BOTH:
         collector.add(Chunk((role,), sound(24_000, 1)), 20_000)
     assert collector.intake.losses == {"gaps": {}, "lost": {}}
@@ -476,7 +476,7 @@ def test_a_sender_that_was_away_is_given_its_second_again() -> None:
 def test_what_waited_when_the_line_broke_is_sent_again() -> None:
     first, second, third = packets(whole := sound(960), 16_000)
     collector = play([first, third])
-    collector.intake.resume(10_000)
+    collector.intake.resume(collector.intake.roles, 10_000)
     for chunk in (second, third):
         collector.add(Chunk(BOTH, chunk.samples), 10_000)
     assert np.array_equal(collector.finish()[AGENT], whole[:, 0])
@@ -524,7 +524,7 @@ def test_nothing_a_sender_does_breaks_the_order_of_time(steps: list[Step]) -> No
         elif kind == "far":
             collector.add(Chunk(roles, sound(100), value), now_ms)
         elif kind == "resume":
-            intake.resume(now_ms)
+            intake.resume(intake.roles, now_ms)
         collector.flush(now_ms)
         assert intake.acked_ms >= acked_ms
         assert intake.acked_ms == min(len(collector.heard(role)) for role in BOTH) // 16
@@ -539,6 +539,16 @@ def test_nothing_a_sender_does_breaks_the_order_of_time(steps: list[Step]) -> No
             assert not heard[role][start_ms * 16 + 16 : end_ms * 16 - 16].any()
 
 
+def test_a_leg_that_hung_up_loses_nothing_when_the_other_comes_back() -> None:
+    intake = Intake(8000, BOTH)
+    intake.add(Chunk(BOTH, sound(800), 0), 0)
+    intake.end([CUSTOMER])
+    intake.resume([AGENT], 20)
+    intake.add(Chunk((AGENT,), sound(16_000, 1), 800), 2_000)
+    intake.finish()
+    assert intake.losses["gaps"] == {}
+
+
 @pytest.mark.parametrize("comes_back", ["sends again", "connects again"])
 def test_a_leg_that_hung_up_and_came_back_can_lose_audio_again(comes_back: str) -> None:
     intake = Intake(8000, BOTH)
@@ -547,7 +557,7 @@ def test_a_leg_that_hung_up_and_came_back_can_lose_audio_again(comes_back: str) 
     if comes_back == "sends again":
         intake.add(Chunk((CUSTOMER,), sound(160, 1), 800), 20)
     else:
-        intake.resume(20)
+        intake.resume(intake.roles, 20)
     intake.add(Chunk((AGENT,), sound(16_000, 1), 800), 2_000)
     intake.finish()
     assert "customer" in intake.losses["gaps"]

@@ -170,7 +170,7 @@ class Loopback:
                     raise Refusal("unauthorised", "wrong token; ask the server's owner")
                 if self.intake is None:
                     self.intake = Intake(event.rate, event.roles)
-                self.intake.resume(self.now_ms)
+                self.intake.resume(self.intake.roles, self.now_ms)
                 return stream.ready(self.intake.acked_ms)
             case Chunk():
                 assert self.intake is not None

@@ -122,7 +122,7 @@ class Session:
             self._connections += 1
             if self._left_at is not None:
                 self._left_at = None
-                self._intake.resume(self._now_ms())
+                self._intake.resume(roles, self._now_ms())
                 self._call.add_event(CallEvent, state="resumed", **self._losses())
 
     @property
@@ -284,18 +284,19 @@ class Hub:
         roles: Sequence[Role],
         rate: int,
         metadata: Mapping[str, Any],
-        joins: bool = False,
+        leg: Role | None = None,
     ) -> Session:
         """A new call, or one whose sender comes back. raises Refusal
 
-        joins  another connection may send audio of the same call beside this one (a leg each)
+        roles  of the call
+        leg    the one that this connection sends, others may send the rest; None: it sends them all
         """
         with self._lock:
             session = self._sessions.get(call_id)
             if session is not None and not session.is_ending:
-                if session.has_sender and not joins:
+                if session.has_sender and leg is None:
                     raise Refusal("call_busy", f"another connection is sending call {call_id}; end that one first")
-                session.rejoin(roles, rate)
+                session.rejoin(roles if leg is None else (leg,), rate)
                 return session
             if session is not None or self.run.why_score(call_id, _input_digest(call_id)) not in MAY_BEGIN:
                 raise Refusal("call_ended", f"call {call_id} has ended already; use another call id")

@@ -112,11 +112,15 @@ class Intake:
             lane.pad(end)
         return self._given_out(last=True)
 
-    def resume(self, now_ms: int) -> None:
-        """The sender is back and goes on from ``acked_ms``: the time it was away is no gap."""
+    def resume(self, roles: Collection[Role], now_ms: int) -> None:
+        """The sender of these roles is back and goes on from ``acked_ms``: the time it was away is no gap.
+
+        Other roles may follow; one that hung up is still gone.
+        """
         position = self.acked_ms * self.rate // 1000
-        for lane in self._lanes.values():
+        for role, lane in self._lanes.items():
             lane.resume(position, now_ms)
+            lane.has_ended = lane.has_ended and role not in roles
 
     def clock_ms(self, now_ms: int) -> int:
         """Call time now: how far the audio is, or would be had it come in time. Never goes back.
@@ -297,7 +301,6 @@ class _Lane:
         """What waited is sent again, from ``position`` on."""
         self.waiting.clear()
         self._held = 0
-        self.has_ended = False
         self.follows = position
         self._sent_again = self.placed
         if self.arrived_ms is not None:

@@ -99,13 +99,18 @@ class ItemState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of the agent's checklist. ``due_ms``: the deadline, where there is one."""
+    """One line of the agent's checklist.
+
+    due_ms   the deadline, where there is one
+    at_end   owed where the call closes: what comes before it is listed before it
+    """
 
     rule: str
     element: str
     title: str
     state: ItemState
     due_ms: int | None = None
+    at_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,8 +214,8 @@ class _RequireWatch(Watch):
                 return ItemState.DONE
             return open_state if name in lacking else ItemState.CLEARED
 
-        rule = self.check.wording.rule
-        return [Item(rule, e.name, e.title, state(e.name), plan.within_ms) for e in plan.elements]
+        rule, at_end = self.check.wording.rule, plan.window.needs_end
+        return [Item(rule, e.name, e.title, state(e.name), plan.within_ms, at_end) for e in plan.elements]
 
     def _so_far(self, unsettled: Sequence[Said]) -> set[str]:
         """Elements said in the window, were the call to end now. What closes a call counts once it draws to its end:

@@ -122,7 +122,7 @@ class Sender:
                             metadata=start.metadata)  # fmt: skip
         both = (Role.AGENT, Role.CUSTOMER)
         return hub.open(call_id, direction=leg.direction, roles=both if leg.role in both else (leg.role,),
-                        rate=start.rate, metadata=leg.metadata, joins=True)  # fmt: skip
+                        rate=start.rate, metadata=leg.metadata, leg=leg.role)  # fmt: skip
 
     @property
     def _place(self) -> Place:
