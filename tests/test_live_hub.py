@@ -17,6 +17,8 @@ import pytest
 
 from analyzer.asr import Window
 from analyzer.errors import StoreError
+from analyzer.live.call import AT_ONCE_MS
+from analyzer.live.ear import Ear
 from analyzer.live.hub import Hub, Session
 from analyzer.live.intake import Chunk
 from analyzer.live.journal import JOURNAL_SCHEMA
@@ -318,11 +320,46 @@ def test_a_report_that_the_disk_refuses_is_told_and_whole_at_the_next_start(
 def test_a_call_whose_audio_waits_too_long_lets_no_other_begin(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(hub, "a")
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "queued_ms", 2_001)
+        patch.setattr(Session, "late_ms", 2_001)
         with pytest.raises(Refusal) as refused:
             begin(hub, "b")
     assert refused.value.code == "overloaded"
     begin(hub, "b")
+
+
+def test_a_sender_that_catches_up_keeps_no_other_out(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    hear = Ear.hear
+    monkeypatch.setattr(Ear, "hear", lambda ear, block: gate.wait(20) and hear(ear, block))
+    catching_up = begin(hub, "a")
+    try:
+        for _ in range(50):
+            catching_up.feed(silence())
+        assert catching_up.queued_ms > 4_000
+        begin(hub, "b")
+    finally:
+        gate.set()
+
+
+def test_audio_too_short_to_be_heard_alone_is_not_late(hub: Hub) -> None:
+    paused = hub.open("a", direction=Direction.INBOUND, roles=ROLES, rate=16_000, metadata={})
+    paused.feed(Chunk(ROLES, np.zeros((16 * (AT_ONCE_MS - 1), 2), np.int16)))
+    assert paused.queued_ms == AT_ONCE_MS - 1
+    time.sleep(0.01)
+    assert paused.late_ms == 0
+
+
+def test_audio_is_late_while_the_ear_is_busy(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, hear = threading.Event(), Ear.hear
+    monkeypatch.setattr(Ear, "hear", lambda ear, block: gate.wait(20) and hear(ear, block))
+    one, other = begin(hub, "a"), begin(hub, "b")
+    try:
+        one.feed(silence(300))
+        other.feed(silence(300))
+        until(lambda: other.late_ms > 50, 5)
+    finally:
+        gate.set()
+    until(lambda: other.late_ms == 0, 5)
 
 
 def test_a_stop_waits_no_longer_than_told_for_a_recogniser_that_hangs(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ class LiveCall:
         """Audio that waits for the ear: who sends faster than it hears should pause."""
         return self._inbox.waiting_ms
 
+    @property
+    def late_ms(self) -> int:
+        """How long the oldest audio that waits for the ear has been waiting, because the machine is slow."""
+        return self._inbox.waited_ms(time.monotonic())
+
     def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None:
         """The clock of the call, and the roles that nothing can be heard of. A judge that is late gets the newest."""
         with self._lock:
@@ -251,7 +256,7 @@ class _Inbox:
     """Audio that waits for the ear. The ear is told once, and takes all that has come by then."""
 
     def __init__(self, roles: Sequence[Role]) -> None:
-        self._blocks: dict[Role, deque[Samples]] = {role: deque() for role in roles}
+        self._blocks: dict[Role, deque[tuple[float, Samples]]] = {role: deque() for role in roles}  # when each came
         self._counts = dict.fromkeys(roles, 0)  # samples in them
         self._lock = threading.Lock()
         self._is_told = False
@@ -261,12 +266,19 @@ class _Inbox:
         """Of the role with most; a rest below a millisecond counts as one."""
         return -(-max(self._counts.values()) // SAMPLES_PER_MS)
 
+    def waited_ms(self, now: float) -> int:
+        """Of what the ear was told of; a rest too small for that does not wait for it."""
+        with self._lock:
+            oldest = [blocks[0][0] for blocks in self._blocks.values() if blocks]
+            return round((now - min(oldest)) * 1000) if oldest and self._is_told else 0
+
     def put(self, block: Mapping[Role, Samples]) -> bool:
         """returns whether the ear is to be told"""
+        now = time.monotonic()
         with self._lock:
             for role, samples in block.items():
                 if len(samples):
-                    self._blocks[role].append(samples)
+                    self._blocks[role].append((now, samples))
                     self._counts[role] += len(samples)
             is_news = not self._is_told and self.waiting_ms >= AT_ONCE_MS
             self._is_told = self._is_told or is_news
@@ -284,9 +296,9 @@ class _Inbox:
         blocks = self._blocks[role]
         parts: list[Samples] = []
         while blocks and most:
-            block = blocks.popleft()
+            came, block = blocks.popleft()
             if len(block) > most:
-                blocks.appendleft(block[most:])
+                blocks.appendleft((came, block[most:]))
             parts.append(block[:most])
             most -= len(parts[-1])
             self._counts[role] -= len(parts[-1])

@@ -36,7 +36,7 @@ from analyzer.types import Direction, Role, Span, Transcript, Utterance
 log = logging.getLogger(__name__)
 
 RETURN_WITHIN_S = 30.0  # a sender that was cut off may come back within this
-MOST_QUEUED_MS = 2_000  # audio of a call that waits for the ear above which no other is accepted
+LATE_MS = 2_000  # that audio has waited for the ear, above which no other call is accepted
 TICK_S = 0.25
 SYNC_S = 0.5
 LAST_S = 1.0  # a thread gets at least so long to end when the process stops
@@ -80,6 +80,11 @@ class Session:
     def queued_ms(self) -> int:
         """Audio that has come and is not heard yet; a sender that is faster should be made to wait."""
         return self._call.queued_ms
+
+    @property
+    def late_ms(self) -> int:
+        """How long the oldest audio that is not heard yet has been waiting."""
+        return self._call.late_ms
 
     @property
     def clock_ms(self) -> int:
@@ -303,7 +308,7 @@ class Hub:
             if self._stopping.is_set():
                 raise Refusal("shutting_down", "the server is stopping; try another one or come back later")
             live = self.live
-            is_behind = any(session.queued_ms > MOST_QUEUED_MS for session in live)
+            is_behind = any(session.late_ms > LATE_MS for session in live)  # not: much came at once from one sender
             if len(live) >= self._most_calls or is_behind or not self.scheduler.accepts():
                 raise Refusal("overloaded", "too many calls for this server now; try another one or come back later")
             return self._begin(call_id, direction, tuple(roles), rate, metadata)
