@@ -10,7 +10,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from analyzer.desk import appeals, calls, exports, insight, login, media, review_pages, reviewing, rule_pages, rules
+from analyzer.desk import (
+    appeals,
+    calls,
+    exports,
+    insight,
+    login,
+    media,
+    review_pages,
+    reviewing,
+    rule_pages,
+    rules,
+    webhook_pages,
+)
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told
@@ -31,6 +43,7 @@ AREAS = (
     exports,
     rules,
     rule_pages,
+    webhook_pages,
 )  # fmt: skip
 
 NAVIGATION = (

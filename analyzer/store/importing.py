@@ -24,7 +24,7 @@ from analyzer.audio import Layout, find_recordings
 from analyzer.errors import AnalyzerError, InputError, StoreError
 from analyzer.report import SCHEMA
 from analyzer.runs import RUN, Finished, digest, finished_calls
-from analyzer.store import audit
+from analyzer.store import audit, webhooks
 from analyzer.store.database import Store
 from analyzer.store.packs import pack_row
 from analyzer.store.search import add_to_index
@@ -208,6 +208,8 @@ def _import_call(
     session.add(call)
     session.flush()
     _add_parts(session, call, report, read.body)
+    told = {"call": call.id, "score": call.score, "verdict": call.verdict, "criticals": call.criticals}
+    webhooks.emit(session, "call.imported", told, at=now)
 
 
 def is_worked_on(session: Session, call: Call) -> bool:

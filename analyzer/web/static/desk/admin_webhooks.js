@@ -1,0 +1,34 @@
+/** Addresses that are told what happens: added, with the secret shown once, and removed. */
+
+import { ask, isGood, post, troubleText } from "./api.js";
+
+const form = document.getElementById("add");
+const problem = document.getElementById("problem");
+const secret = document.getElementById("secret");
+
+function fail(answer) {
+  problem.hidden = false;
+  problem.textContent = troubleText(answer);
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  problem.hidden = true;
+  const fields = new FormData(form);
+  const answer = await post("/webhooks", { url: fields.get("url"), events: fields.getAll("event") });
+  if (!isGood(answer)) {
+    fail(answer);
+    return;
+  }
+  secret.hidden = false;
+  secret.textContent = `已添加。签名密钥（只显示这一次）：${answer.body.secret}`;
+  form.reset();
+});
+
+document.getElementById("hooks").addEventListener("click", async (event) => {
+  const item = event.target.closest(".remove")?.closest("li");
+  if (!item || !globalThis.confirm("不再向这个地址推送？")) return;
+  const answer = await ask(`/webhooks/${item.dataset.hook}`, { method: "DELETE" });
+  if (isGood(answer)) item.remove();
+  else fail(answer);
+});
