@@ -8,13 +8,18 @@ TEST_JOBS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system lint rules schemas golden bench bench-live
+.PHONY: help run test test-system lint rules schemas golden bench bench-live desk
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
 run: $(VENV)/.installed  ## score the sample calls with the bundled demo model, offline
 	$(BIN)/analyzer score samples --offline
+	@echo '复核：make desk，在浏览器中打开质检工作台 / review them in the browser: make desk'
+
+desk: $(VENV)/.installed  ## open the review desk with every call scored under runs/
+	$(BIN)/analyzer db import runs
+	$(BIN)/analyzer serve --no-live
 
 test: $(VENV)/.dev  ## all tests that need no server, browser or audio daemon: what CI runs
 	$(BIN)/python -m pytest -n $(TEST_JOBS) -m "not system"

@@ -15,7 +15,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from analyzer import __version__
 from analyzer.asr import Recogniser
 from analyzer.catalog import load_pack
+from analyzer.desk.deliveries import Deliverer
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.errors import ConfigError
 from analyzer.live.hub import Hub
@@ -117,7 +118,8 @@ def serve(
             )  # fmt: skip
             if importer:
                 importer.start()
-            asyncio.run(_serve(serving, app, listening, lambda address: announce(address, hub.recovered)))
+            with _telling(review):
+                asyncio.run(_serve(serving, app, listening, lambda address: announce(address, hub.recovered)))
         finally:
             hub.stop(patience_s=PATIENCE_S)
             if importer:
@@ -133,7 +135,22 @@ def serve_desk(serving: Serving, review: ReviewDesk, *, announce: Callable[[Addr
     """
     with contextlib.closing(_bind(serving.address)) as listening:
         app = create_desk_app(review, token=serving.token)
-        asyncio.run(_serve(serving, app, listening, announce))
+        with _telling(review):
+            asyncio.run(_serve(serving, app, listening, announce))
+
+
+@contextlib.contextmanager
+def _telling(review: ReviewDesk | None) -> Iterator[None]:
+    """Webhooks are told what happens for as long as the block runs."""
+    if review is None:
+        yield
+        return
+    deliverer = Deliverer(review.store, review.clock)
+    deliverer.start()
+    try:
+        yield
+    finally:
+        deliverer.stop()
 
 
 def _bind(address: Address) -> socket.socket:
