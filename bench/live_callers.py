@@ -460,14 +460,14 @@ class _CpuMeter:
 
     def __init__(self, pids: Collection[int]) -> None:
         self._pids = pids
-        self._wall, self._own, self._all = time.monotonic(), self._own_s(), _busy_s()
+        self._wall, self._own, self._all = time.monotonic(), self._own_s(), busy_s()
         self._before = _threads_s()
 
     def _own_s(self) -> float:
         return time.process_time() + sum(_cpu_s(Path(f"/proc/{pid}/stat")) for pid in self._pids)
 
     def read(self) -> Load:
-        own, busy = self._own_s() - self._own, _busy_s() - self._all
+        own, busy = self._own_s() - self._own, busy_s() - self._all
         threads: dict[str, float] = {}
         names = {thread.native_id: thread.name.split("_")[0] for thread in threading.enumerate()}
         for number, seconds in _threads_s().items():
@@ -476,7 +476,7 @@ class _CpuMeter:
         return Load(time.monotonic() - self._wall, own, max(0.0, busy - own), threads, os.getloadavg()[0])
 
 
-def _busy_s() -> float:
+def busy_s() -> float:
     """CPU time of all cores that was not idle, since the machine was started."""
     fields = [int(field) for field in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")

@@ -1,23 +1,34 @@
-"""All sample calls at real speed together over WebSocket: how late finals come, and whether reports are those of score.
+"""All sample calls at real speed together over WebSocket: how late text is, and whether reports are those of score.
 
     python -m bench.live_samples
 
 ``analyzer serve`` with the demo model in a process of its own; every sample is sent as 20 ms packets at 16 kHz, all
-from the same moment on, and followed by a client of its event stream. Per final: from the end of its last character to
-its arrival at that client. A final is lost if the report that ``analyzer score`` makes of the recording has a turn that
-never came. Reports are compared byte for byte.
+from the same moment on, and followed by a client of its event stream. Reports are compared byte for byte. Two delays:
+
+- per final, from the end of its last character to its arrival at that client. A final is lost if the report that
+  ``analyzer score`` makes of the recording has a turn that never came;
+- in running speech, per character of a final with more speech after it: from its end to the arrival of the first interim
+  event in which two passes agree on it, or of the final.
+
+Callers share the machine with the server and should not be what is measured: one thread sends frames that were made
+before the start, and what comes is only noted with its time while calls run. Their CPU is printed beside the server's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import process_time
 from typing import Any
+
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import ClientConnection, connect
 
 from analyzer.asr import WhisperRecogniser
 from analyzer.audio import Recording, find_recordings
@@ -25,37 +36,106 @@ from analyzer.catalog import load_pack
 from analyzer.models import resolve
 from analyzer.pipeline import score_recordings
 from analyzer.runs import RunFolder, file_stem
-from bench.live_callers import percentile
-from bench.live_server import Server, client_of, pacer
-from tests.live_client import play
+from bench.live_callers import busy_s, percentile
+from bench.live_server import Server, client_of
+from tests.live_client import LiveClient
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+RUNNING_MS = 600  # a phrase ends in running speech if so much more follows
+ENDS_WITHIN_S = 60.0
 
 
 @dataclass(slots=True)
-class Heard:
-    """What a client of one call's events saw, and when (s)."""
+class Call:
+    """One recording, what is sent of it, and what a client of its events saw and when (s)."""
 
-    began: float = 0.0
-    finals: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
-
-
-def follow(server: Server, recording: Recording, heard: Heard) -> None:
-    while not heard.began:
-        time.sleep(0.05)
-    time.sleep(0.5)  # a call has to be there before it is followed
-    for event in server.events(recording.call_id):
-        if event["type"] == "utterance":
-            heard.finals.append((time.monotonic(), event))
+    recording: Recording
+    client: LiveClient
+    line: ClientConnection
+    frames: list[tuple[int, bytes]] = field(repr=False)  # when each is due (ms), and its bytes on the wire
+    seen: list[tuple[float, str]] = field(default_factory=list, repr=False)
 
 
-def send(server: Server, recording: Recording, heard: Heard, start: threading.Barrier) -> None:
+def join(server: Server, recording: Recording) -> Call:
+    """Say hello, and make all that will be sent."""
     client = client_of(recording)
-    line = server.line(recording.call_id)
-    start.wait()
-    heard.began = time.monotonic()
-    play(client, line, pace=pacer())
-    line.close()
+    line = connect(f"ws://127.0.0.1:{server.port}/live/{recording.call_id}/audio", max_queue=None, ping_interval=None)
+    line.send(client.hello())
+    client.receive(str(line.recv(timeout=10)))
+    frames = [(at_ms, Frame(Opcode.BINARY, sound).serialize(mask=True)) for at_ms, sound in client.frames()]
+    end = Frame(Opcode.TEXT, client.end().encode()).serialize(mask=True)
+    return Call(recording, client, line, [*frames, (frames[-1][0], end)])
+
+
+def follow(server: Server, call: Call) -> None:
+    for at, line in server.lines(call.recording.call_id, patience_s=ENDS_WITHIN_S):
+        call.seen.append((at, line))
+
+
+def send(calls: Sequence[Call]) -> float:
+    """All of them at once, on an absolute clock. returns when they began, by the monotonic clock"""
+    due = sorted((at_ms, number, frame) for number, call in enumerate(calls) for at_ms, frame in call.frames)
+    began = time.monotonic()
+    for at_ms, number, frame in due:
+        ahead_s = began + at_ms / 1000 - time.monotonic()
+        if ahead_s > 0:
+            time.sleep(ahead_s)
+        calls[number].line.socket.sendall(frame)
+    return began
+
+
+def serve_samples(recordings: Sequence[Recording], folder: Path) -> tuple[list[Call], float]:
+    """All recordings through one server, up to their reports; and when the first packets were due."""
+    server = Server(folder)
+    server.start()
+    try:
+        calls = [join(server, recording) for recording in recordings]
+        followers = [threading.Thread(target=follow, args=(server, call)) for call in calls]
+        for follower in followers:
+            follower.start()
+        own, served, others = process_time(), server.cpu_s, busy_s()
+        began = send(calls)
+        wall_s = time.monotonic() - began
+        own, served = process_time() - own, server.cpu_s - served
+        others = busy_s() - others - own - served
+        print(
+            f"CPU in cores: server {served / wall_s:.2f}, callers {own / wall_s:.2f}, others {others / wall_s:.2f}; "
+            f"load average {os.getloadavg()[0]:.1f}"
+        )
+        for follower in followers:
+            follower.join()
+    finally:
+        server.stop()
+    return calls, began
+
+
+# ---- what was seen
+
+
+def delays(call: Call, began: float) -> tuple[list[float], list[float]]:
+    """Of each final, and of each character in running speech; ms."""
+    finals: list[float] = []
+    running: list[float] = []
+    agreed: dict[str, list[tuple[float, int]]] = {}  # by role: when how many spoken characters were agreed on
+    for at, line in call.seen:
+        event = json.loads(line)
+        at_ms = (at - began) * 1000
+        if event["type"] == "interim":
+            count = sum(map(str.isalnum, event["text"][: event["agreed"]]))
+            agreed.setdefault(event["role"], []).append((at_ms, count))
+        elif event["type"] == "utterance":
+            finals.append(at_ms - event["end_ms"])
+            running += _running(event, at_ms, agreed.pop(event["role"], []))
+    return finals, running
+
+
+def _running(final: Mapping[str, Any], came_ms: float, agreed: Sequence[tuple[float, int]]) -> list[float]:
+    spoken = [end_ms for (_, end_ms), letter in zip(final["chars"], final["text"], strict=True) if letter.isalnum()]
+    return [
+        min(came_ms, next((at_ms for at_ms, count in agreed if count > place), came_ms)) - end_ms
+        for place, end_ms in enumerate(spoken)
+        if end_ms <= final["end_ms"] - RUNNING_MS
+    ]
 
 
 def scored(recordings: tuple[Recording, ...], folder: Path) -> None:
@@ -69,32 +149,29 @@ def main() -> None:
     recordings = find_recordings([str(SAMPLES)]).recordings
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        calls, began = serve_samples(recordings, folder / "live")
         scored(recordings, folder / "scored")
-        server = Server(folder / "live")
-        server.start()
-        heard = {recording.call_id: Heard() for recording in recordings}
-        start = threading.Barrier(len(recordings))
-        senders = [threading.Thread(target=send, args=(server, r, heard[r.call_id], start)) for r in recordings]
-        for sender in senders:
-            sender.start()
-        followers = [threading.Thread(target=follow, args=(server, r, heard[r.call_id])) for r in recordings]
-        for follower in followers:
-            follower.start()
-        for thread in (*senders, *followers):
-            thread.join()
-        server.stop()
-        delays, lost, same = [], 0, 0
-        for recording in recordings:
-            files = [folder / kind / "reports" / f"{file_stem(recording.call_id)}.json" for kind in ("scored", "live")]
-            reports = [file.read_bytes() for file in files]
+        finals: list[float] = []
+        running: list[float] = []
+        lost, same = 0, 0
+        for call in calls:
+            reports = [
+                (folder / kind / "reports" / f"{file_stem(call.recording.call_id)}.json").read_bytes()
+                for kind in ("scored", "live")
+            ]
             same += reports[0] == reports[1]
-            seen = heard[recording.call_id]
-            delays += [(at - seen.began) * 1000 - final["end_ms"] for at, final in seen.finals]
-            lost += len(json.loads(reports[0])["turns"]) - len(seen.finals)
-    print(f"{len(recordings)} calls at once, {len(delays)} finals, {lost} lost")
-    p50, p95 = percentile(delays, 0.5), percentile(delays, 0.95)
-    print(f"end of speech -> final at the client: p50 {p50:.0f} ms, p95 {p95:.0f} ms")
+            of_finals, of_running = delays(call, began)
+            lost += len(json.loads(reports[0])["turns"]) - len(of_finals)
+            finals += of_finals
+            running += of_running
+    print(f"{len(recordings)} calls at once, {len(finals)} finals, {lost} lost")
+    print(f"end of speech -> final at the client: {_spread(finals)}")
+    print(f"phrase ends in running speech -> its text agreed at the client: {_spread(running)} ({len(running)})")
     print(f"reports equal to score's, byte for byte: {same} of {len(recordings)}")
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"p50 {percentile(values, 0.5):.0f}, p95 {percentile(values, 0.95):.0f}, max {max(values):.0f} ms"
 
 
 if __name__ == "__main__":

@@ -77,18 +77,30 @@ class Server:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of the server so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def line(self, call_id: str) -> WebSocketLine:
         return WebSocketLine(connect(f"ws://127.0.0.1:{self.port}/live/{call_id}/audio", max_queue=None))
 
     def events(self, call_id: str, *, until: str = "scorecard", patience_s: float = 60.0) -> Iterator[dict[str, Any]]:
         """All events of a call from its first on, up to the first of type ``until`` or the end of patience."""
+        for _, line in self.lines(call_id, patience_s=patience_s):
+            event = json.loads(line)
+            yield event
+            if event["type"] == until:
+                return
+
+    def lines(self, call_id: str, *, patience_s: float) -> Iterator[tuple[float, str]]:
+        """All events of a call as they come, each with the monotonic time (s), until the server closes the stream."""
         address = f"ws://127.0.0.1:{self.port}/live/{call_id}/events?after=0&token={TOKEN}"
         with contextlib.suppress(TimeoutError, WebSocketException, OSError), connect(address, max_size=None) as stream:
             while True:
-                event = json.loads(stream.recv(timeout=patience_s))
-                yield event
-                if event["type"] == until:
-                    return
+                line = str(stream.recv(timeout=patience_s))
+                yield time.monotonic(), line
 
 
 class WebSocketLine:

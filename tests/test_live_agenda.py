@@ -146,11 +146,42 @@ def test_no_call_is_accepted_while_finals_wait_too_long_and_again_once_they_are_
     assert agenda.accepts(REFUSE_MS + 2)
 
 
+def ahead(call: str, at: float = 0.0) -> Job:
+    return Job(Kind.AHEAD, call, Role.AGENT, None, at)
+
+
+def test_a_final_that_is_foreseen_comes_after_finals_and_before_interim_text() -> None:
+    agenda = Agenda(workers=1)
+    agenda.offer_partial(partial("a"))
+    agenda.put_ahead(ahead("b"))
+    agenda.put_final(final("c"))
+    assert [jobs[0].kind for jobs in take_all(agenda)] == [Kind.FINAL, Kind.AHEAD, Kind.PARTIAL]
+
+
+def test_what_was_foreseen_of_a_channel_is_forgotten_when_its_speech_goes_on_or_ends() -> None:
+    agenda = Agenda(workers=1)
+    for overtaken_by in (agenda.put_final, agenda.offer_partial):
+        agenda.put_ahead(ahead("a"))
+        overtaken_by(final("a") if overtaken_by == agenda.put_final else partial("a"))
+        assert Kind.AHEAD not in [jobs[0].kind for jobs in take_all(agenda)]
+
+
+def test_nothing_is_recognised_ahead_while_finals_wait() -> None:
+    agenda = Agenda(workers=1)
+    assert agenda.looks_ahead(0)
+    agenda.put_final(final("a", 0))
+    agenda.take(5_000)
+    agenda.put_ahead(ahead("b", 5_000))
+    assert not agenda.looks_ahead(5_000)
+    assert agenda.take(5_000) == []
+
+
 def test_a_call_that_leaves_takes_its_work_with_it() -> None:
     agenda = Agenda(workers=1)
     agenda.put_final(final("a"))
     agenda.offer_partial(partial("a", role=Role.CUSTOMER))
     agenda.put_early(Job(Kind.EARLY, "a", Role.AGENT, None, 0))
+    agenda.put_ahead(ahead("a"))
     agenda.put_final(final("b"))
     agenda.drop("a")
     assert [job.call for jobs in take_all(agenda) for job in jobs] == ["b"]
@@ -170,7 +201,12 @@ def test_whatever_comes_every_final_is_served_once_and_in_its_calls_order(
     for number, (call, kind, wait) in enumerate(steps):
         now += wait
         job = Job(kind, call, Role.AGENT, number, now)
-        {Kind.FINAL: agenda.put_final, Kind.EARLY: agenda.put_early, Kind.PARTIAL: agenda.offer_partial}[kind](job)
+        {
+            Kind.FINAL: agenda.put_final,
+            Kind.AHEAD: agenda.put_ahead,
+            Kind.EARLY: agenda.put_early,
+            Kind.PARTIAL: agenda.offer_partial,
+        }[kind](job)
         put += [job] if kind is Kind.FINAL else []
         if number % every == 0 and (jobs := agenda.take(now)):
             agenda.done(jobs)
@@ -182,5 +218,6 @@ def test_whatever_comes_every_final_is_served_once_and_in_its_calls_order(
         own = [job.work for job in finals if job.call == call]
         assert own == sorted(own)
     asked = sum(kind is not Kind.FINAL for _, kind, _ in steps)
-    waiting = agenda.waiting[Kind.PARTIAL]  # while there is time for finals only
-    assert agenda.counts.shed + agenda.counts.partials + agenda.counts.early + waiting == asked
+    waiting = agenda.waiting[Kind.PARTIAL] + agenda.waiting[Kind.AHEAD]  # while there is time for finals only
+    counts = agenda.counts
+    assert counts.shed + counts.partials + counts.ahead + counts.early + waiting == asked

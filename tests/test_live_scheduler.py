@@ -107,7 +107,7 @@ def test_what_waits_of_a_call_that_left_is_not_recognised() -> None:
     scheduler.offer("leaves", Kind.PARTIAL, segment(9000))
     scheduler.submit("stays", Role.AGENT, window(0))
     scheduler.leave("leaves")
-    assert scheduler.stats()["waiting"] == {"final": 1, "early": 0, "partial": 0}
+    assert scheduler.stats()["waiting"] == {"final": 1, "ahead": 0, "early": 0, "partial": 0}
     recogniser.gate.set()
     scheduler.close()
     assert recogniser.batches == [1, 1]
@@ -128,6 +128,73 @@ def test_closing_recognises_what_waits(workers: int) -> None:
     scheduler.close()
     assert [len(listener.finals) for listener in listeners] == [8] * 5
     assert not scheduler.accepts()
+
+
+def test_a_final_that_was_foreseen_is_told_without_being_recognised_again() -> None:
+    recogniser, listener = FakeRecogniser(), Listener()
+    scheduler = Scheduler(recogniser)
+    scheduler.enter("a", listener)
+    scheduler.foresee("a", Role.AGENT, window(1000))
+    listener.wait_for(lambda: bool(listener.glimpses))  # it serves as interim text until its segment ends
+    assert listener.finals == []
+    final = window(1000)
+    scheduler.submit("a", Role.AGENT, final)
+    assert listener.finals == [(final, None)]
+    scheduler.close()
+    assert recogniser.batches == [1]
+
+
+def test_a_final_that_is_being_recognised_when_its_segment_ends_is_not_begun_again() -> None:
+    recogniser, listener = GatedRecogniser(), Listener()
+    scheduler = Scheduler(recogniser)
+    scheduler.enter("a", listener)
+    scheduler.foresee("a", Role.AGENT, window(1000))
+    assert recogniser.has_begun.wait(PATIENCE_S)
+    final = window(1000)
+    scheduler.submit("a", Role.AGENT, final)
+    recogniser.gate.set()
+    scheduler.close()
+    assert recogniser.batches == [1]
+    assert listener.finals == [(final, None)]
+    assert listener.glimpses == []
+
+
+@pytest.mark.parametrize("came", [window(1000, pitch_hz=500), window(1500)], ids=["another sound", "another span"])
+def test_a_final_that_is_not_what_was_foreseen_is_recognised(came: Window) -> None:
+    recogniser, listener = FakeRecogniser(), Listener()
+    scheduler = Scheduler(recogniser)
+    scheduler.enter("a", listener)
+    scheduler.foresee("a", Role.AGENT, window(1000))
+    listener.wait_for(lambda: bool(listener.glimpses))
+    scheduler.submit("a", Role.AGENT, came)
+    scheduler.close()
+    assert recogniser.batches == [1, 1]
+    assert [one for one, _ in listener.finals] == [came]
+
+
+def test_a_final_whose_recognition_ahead_failed_is_tried_once_more() -> None:
+    class FailsOnce(GatedRecogniser):
+        def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
+            results = super().recognise(windows)
+            if len(self.batches) == 1:
+                raise RuntimeError("no memory")
+            return results
+
+    for is_claimed_meanwhile in (True, False):
+        recogniser, listener = FailsOnce(), Listener()
+        scheduler = Scheduler(recogniser)
+        scheduler.enter("a", listener)
+        scheduler.foresee("a", Role.AGENT, window(1000))
+        assert recogniser.has_begun.wait(PATIENCE_S)
+        if is_claimed_meanwhile:
+            scheduler.submit("a", Role.AGENT, window(1000))
+        recogniser.gate.set()
+        if not is_claimed_meanwhile:
+            while scheduler.stats()["ahead"] and scheduler._foreseen:
+                threading.Event().wait(0.001)
+            scheduler.submit("a", Role.AGENT, window(1000))
+        scheduler.close()
+        assert [error for _, error in listener.finals] == [None]
 
 
 def test_interim_text_that_fails_takes_no_final_with_it() -> None:

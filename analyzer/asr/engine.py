@@ -139,17 +139,29 @@ class Engine:
         seconds = (self._most_tokens / self._tokens_per_character - SPARE_CHARACTERS) / 8
         return min(28_000, int(seconds * 1000))
 
-    def decode(self, tasks: Sequence[Task]) -> list[Draft]:
-        """Decode windows; one draft per task, in order, the same whatever the others are."""
+    def decode(self, tasks: Sequence[Task], *, at_once: int | None = None) -> list[Draft]:
+        """Decode windows; one draft per task, in order, the same whatever the others are.
+
+        at_once  batches decoded at a time, at most; default: as many as there are workers
+        """
         drafts: list[Draft | None] = [None] * len(tasks)
         batches = list(_batches(tasks, self.batch_size))
-        # CTranslate2 runs one batch per worker, if as many threads call it: a pool that lives as long as this call
-        with ThreadPoolExecutor(max_workers=max(1, min(self.workers, len(batches)))) as pool:
-            decoded = pool.map(lambda places: self._decode_batch([tasks[place] for place in places]), batches)
-            for places, results in zip(batches, decoded, strict=True):
-                for place, draft in zip(places, results, strict=True):
-                    drafts[place] = draft
+        for places, results in zip(batches, self._decoded(tasks, batches, at_once or self.workers), strict=True):
+            for place, draft in zip(places, results, strict=True):
+                drafts[place] = draft
         return [draft for draft in drafts if draft is not None]
+
+    def _decoded(
+        self, tasks: Sequence[Task], batches: Sequence[Sequence[int]], at_once: int
+    ) -> Iterator[Sequence[Draft]]:
+        """Batch by batch."""
+        decode = self._decode_batch
+        if len(batches) < 2 or at_once < 2:
+            yield from (decode([tasks[place] for place in places]) for places in batches)
+            return
+        # CTranslate2 runs one batch per worker, if as many threads call it: a pool that lives as long as this call
+        with ThreadPoolExecutor(max_workers=min(at_once, len(batches))) as pool:
+            yield from pool.map(lambda places: decode([tasks[place] for place in places]), batches)
 
     # -- one batch: equal length, beam and budget -------------------------------------------------------------------
 

@@ -140,9 +140,9 @@ class WhisperRecogniser:
         return [(reading.text, self._is_doubtful(reading)) for reading in readings]
 
     def glance(self, segments: Sequence[Segment]) -> list[Utterance | None]:
-        """See ``Recogniser.glance``: greedy and decoded once."""
+        """See ``Recogniser.glance``: greedy and decoded once, by one worker: the others are for finals."""
         windows = [Window((segment,)) for segment in segments]
-        drafts = self._engine.decode([self._task(window, beam_size=1) for window in windows])
+        drafts = self._engine.decode([self._task(window, beam_size=1) for window in windows], at_once=1)
         return [self._judge(self._read(window, draft)[0]) for window, draft in zip(windows, drafts, strict=True)]
 
     def _task(self, window: Window, beam_size: int | None = None) -> Task:

@@ -5,8 +5,12 @@ with much to say cannot push the others back; within that the agent's before the
 only the newest partial waits: a newer one takes its place. A partial that grew too old while it waited is shed.
 
     finals    FIFO per call                         taken up to ``most`` at once, shared among idle workers
+    ahead     one per channel, the newest           a final that is foreseen, while finals do not wait
     early     FIFO over all, sheddable              speech that is complete, but whose window is not (30 s windows)
     partials  one per channel, the newest           only while another worker stays free for finals
+
+A silence of half the length that ends a segment shows what its final will be. To recognise that at once costs nothing
+if the silence goes on, for the final is done when it ends; if not, it was one more pass over the speech.
 
 How often a channel may ask for a partial follows how long finals and partials waited lately (``interval_ms``), with
 hysteresis: from 1 s to 2 s to not at all. And whatever they cost, partials get a quarter of the workers' time at most:
@@ -25,6 +29,7 @@ from analyzer.types import Role
 
 MOST = 8  # windows decoded together: the decoder gains up to fourfold, more gains little
 PARTIAL_AGE_MS = 1_200  # older interim text helps nobody
+AHEAD_AGE_MS = 600  # then the segment has ended, or was not about to
 EARLY_AGE_MS = 6_000
 # Between two partials of a channel; None: no partials. A phrase needs two to agree: at one a second the text is known
 # 2 s after it in the worst case, and more often would cost more than all finals do.
@@ -38,16 +43,20 @@ REFUSE_MS = 1_500  # average wait of finals above which no call is accepted
 SMOOTHING = 0.2
 
 
+Channel = tuple[Hashable, Role]  # of which call, and whose
+
+
 class Kind(StrEnum):
     FINAL = "final"
+    AHEAD = "ahead"
     EARLY = "early"
     PARTIAL = "partial"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Something to recognise. ``work`` is a window of a final, or the segment of the others; ``since_ms`` by the
-    scheduler's clock."""
+    """Something to recognise. ``work`` is the window of a final, what the scheduler knows of one foreseen, or the segment
+    of the others; ``since_ms`` by the scheduler's clock."""
 
     kind: Kind
     call: Hashable
@@ -60,10 +69,12 @@ class Job:
 class Counts:
     """Since the start."""
 
-    finals: int = 0
+    finals: int = 0  # those foreseen and done in time are not among them
+    ahead: int = 0
+    foreseen: int = 0  # finals that were begun, or done, when their segment ended
     partials: int = 0
     early: int = 0
-    shed: int = 0  # partials that were replaced, too old, or of a call that left
+    shed: int = 0  # all but finals that were replaced, too old, or of a call that left
     batches: int = 0
 
 
@@ -76,8 +87,9 @@ class Agenda:
         self._refuse_ms = refuse_ms
         self._most = most
         self._finals: dict[Hashable, deque[Job]] = {}
+        self._ahead: OrderedDict[Channel, Job] = OrderedDict()
         self._early: deque[Job] = deque()
-        self._partials: OrderedDict[tuple[Hashable, Role], Job] = OrderedDict()
+        self._partials: OrderedDict[Channel, Job] = OrderedDict()
         self._busy_finals = 0
         self._busy_others = 0
         self._wait_ms = 0.0  # of finals, smoothed
@@ -90,8 +102,12 @@ class Agenda:
 
     def put_final(self, job: Job) -> None:
         self._finals.setdefault(job.call, deque()).append(job)
-        if waiting := self._partials.pop((job.call, job.role), None):  # the final says it better
-            self._shed(waiting)
+        self._forget(job, self._partials, self._ahead)  # the final says it better
+
+    def put_ahead(self, job: Job) -> None:
+        """Takes the place of what waits of the channel."""
+        self._forget(job, self._partials, self._ahead)
+        self._ahead[job.call, job.role] = job
 
     def put_early(self, job: Job) -> None:
         self._early.append(job)
@@ -99,6 +115,7 @@ class Agenda:
     def offer_partial(self, job: Job) -> None:
         """Takes the place of the channel's partial that still waits; keeps its turn."""
         key = job.call, job.role
+        self._forget(job, self._ahead)  # the speech went on
         if key in self._partials:
             self.counts.shed += 1
         self._partials[key] = job
@@ -106,8 +123,9 @@ class Agenda:
     def drop(self, call: Hashable) -> None:
         """Nobody waits for this call any more: forget all that waits of it."""
         self._finals.pop(call, None)
-        for key in [key for key in self._partials if key[0] == call]:
-            self._shed(self._partials.pop(key))
+        for jobs in (self._partials, self._ahead):
+            for key in [key for key in jobs if key[0] == call]:
+                self._shed(jobs.pop(key))
         self._early = deque(job for job in self._early if job.call != call)
 
     # ---- what goes out
@@ -117,11 +135,14 @@ class Agenda:
         self._drop_old(now_ms)
         self._adapt(now_ms)
         self._earn(now_ms)
-        jobs = self._next_finals() or self._next_others()
+        jobs = self._next_finals() or self._next_ahead() or self._next_others()
         if not jobs:
             return []
         self.counts.batches += 1
-        if jobs[0].kind is Kind.FINAL:
+        if jobs[0].kind is Kind.AHEAD:
+            self._busy_finals += 1
+            self.counts.ahead += len(jobs)
+        elif jobs[0].kind is Kind.FINAL:
             self._busy_finals += 1
             self.counts.finals += len(jobs)
             self._wait_ms += SMOOTHING * (max(now_ms - job.since_ms for job in jobs) - self._wait_ms)
@@ -132,7 +153,7 @@ class Agenda:
         return jobs
 
     def done(self, jobs: list[Job], took_ms: float = 0.0) -> None:
-        if jobs[0].kind is Kind.FINAL:
+        if jobs[0].kind in (Kind.FINAL, Kind.AHEAD):
             self._busy_finals -= 1
             return
         self._busy_others -= 1
@@ -145,6 +166,10 @@ class Agenda:
         """How far apart a channel's partials should be; None: none now."""
         self._adapt(now_ms)
         return INTERVALS_MS[self._level]
+
+    def looks_ahead(self, now_ms: float) -> bool:
+        """Whether finals may be recognised before they are known to be finals."""
+        return self.interval_ms(now_ms) == INTERVALS_MS[0]
 
     def accepts(self, now_ms: float) -> bool:
         """Whether one more call can be served in time."""
@@ -159,6 +184,7 @@ class Agenda:
     def waiting(self) -> dict[Kind, int]:
         return {
             Kind.FINAL: sum(map(len, self._finals.values())),
+            Kind.AHEAD: len(self._ahead),
             Kind.EARLY: len(self._early),
             Kind.PARTIAL: len(self._partials),
         }
@@ -189,6 +215,11 @@ class Agenda:
                     break
                 yield (place, job.role is not Role.AGENT, job.since_ms), job
 
+    def _next_ahead(self) -> list[Job]:
+        if self._level > 0:
+            return []
+        return [self._ahead.popitem(last=False)[1] for _ in range(min(2, len(self._ahead)))]
+
     def _next_others(self) -> list[Job]:
         """Interim work leaves one worker free for finals, if there is more than one."""
         if self._busy_others >= max(1, self._workers - 1):
@@ -201,10 +232,17 @@ class Agenda:
         return [self._partials.popitem(last=False)[1] for _ in range(size)]
 
     def _drop_old(self, now_ms: float) -> None:
-        for key in [key for key, job in self._partials.items() if now_ms - job.since_ms > PARTIAL_AGE_MS]:
-            self._shed(self._partials.pop(key))
+        for jobs, age_ms in ((self._partials, PARTIAL_AGE_MS), (self._ahead, AHEAD_AGE_MS)):
+            for key in [key for key, job in jobs.items() if now_ms - job.since_ms > age_ms]:
+                self._shed(jobs.pop(key))
         while self._early and now_ms - self._early[0].since_ms > EARLY_AGE_MS:
             self._shed(self._early.popleft())
+
+    def _forget(self, job: Job, *waiting: dict[Channel, Job]) -> None:
+        """What waits of the same channel is not needed any more."""
+        for jobs in waiting:
+            if needless := jobs.pop((job.call, job.role), None):
+                self._shed(needless)
 
     def _shed(self, job: Job) -> None:
         self.counts.shed += 1

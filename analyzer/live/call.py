@@ -135,6 +135,7 @@ class LiveCall:
         for segment in hearing.segments:
             self._scheduler.offer(self.facts.call_id, Kind.EARLY, segment)
         if behind_ms < BEHIND_MS:
+            self._look_ahead(hearing.heard_ms)
             self._offer_partials(hearing.heard_ms)
 
     def _submit(self, window: Window) -> None:
@@ -142,6 +143,15 @@ class LiveCall:
             self._scheduler.submit(self.facts.call_id, window.segments[0].role, window)
         else:
             self.recognised(window, [None] * len(window.segments), None)
+
+    def _look_ahead(self, heard_ms: int) -> None:
+        if not self._scheduler.looks_ahead():
+            return
+        for role in self._partial_at_ms:
+            window = self._ear.foreseen(role)
+            if window is not None:
+                self._partial_at_ms[role] = heard_ms
+                self._scheduler.foresee(self.facts.call_id, role, window)
 
     def _offer_partials(self, heard_ms: int) -> None:
         interval_ms = self._scheduler.interval_ms()

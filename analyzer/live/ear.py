@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.asr import Packer, Recogniser, Window
+from analyzer.asr.windows import OneByOne
 from analyzer.audio import SAMPLE_RATE, peak
 from analyzer.types import Role, Span
 from analyzer.vad import CallDetector, Segment
@@ -79,6 +80,19 @@ class Ear:
         line.looked_at = begun, voiced_ms
         return segment
 
+    def foreseen(self, role: Role) -> Window | None:
+        """The window that will be given out if the silence that has begun goes on, once; None where windows hold more
+        than one segment, or while nothing can be foreseen."""
+        line = self._lines[role]
+        if not isinstance(line.packer, OneByOne):
+            return None
+        segment = self._detector.foreseen_segment(role)
+        if segment is None or segment.gated or segment.span == line.foreseen:
+            return None
+        line.foreseen = segment.span
+        line.looked_at = segment.span.start_ms, sum(span.duration_ms for span in segment.speech)
+        return Window((segment,))
+
     def _hearing(self, segments: Sequence[Segment], *, last: bool) -> Hearing:
         windows: list[Window] = []
         for segment in segments:
@@ -103,4 +117,5 @@ class _Line:
     def __init__(self, packer: Packer) -> None:
         self.n_samples = 0
         self.looked_at = (-1, 0)  # start of the open segment last looked at, and how much voice it had
+        self.foreseen: Span | None = None  # of the window foreseen last
         self.packer = packer

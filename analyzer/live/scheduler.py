@@ -10,11 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from analyzer.asr import Recogniser, Window
-from analyzer.live.agenda import REFUSE_MS, Agenda, Job, Kind
+from analyzer.live.agenda import REFUSE_MS, Agenda, Channel, Job, Kind
 from analyzer.types import Role, Utterance
 from analyzer.vad import Segment
 
@@ -47,6 +50,28 @@ class Meter(Protocol):
     def stage(self, stage: Stage, took_s: float) -> None: ...
 
 
+@dataclass(slots=True, eq=False)
+class _Foreseen:
+    """A final that is recognised before its segment has ended."""
+
+    window: Window
+    has_begun: bool = False
+    results: Sequence[Utterance | None] | None = field(default=None, repr=False)
+    final: Window | None = None  # what came of it meanwhile, and waits for the results
+
+    def is_like(self, window: Window) -> bool:
+        """Whether the same is to be recognised, to the sample."""
+        if len(window.segments) != len(self.window.segments):
+            return False
+        return all(
+            one.span == other.span
+            and one.speech == other.speech
+            and one.gated == other.gated
+            and np.array_equal(one.samples, other.samples)
+            for one, other in zip(window.segments, self.window.segments, strict=True)
+        )
+
+
 class Scheduler:
     """Call ``submit`` and ``offer`` from any thread.
 
@@ -67,6 +92,7 @@ class Scheduler:
         self.meter = meter
         self._clock = clock
         self._listeners: dict[Hashable, Listener] = {}
+        self._foreseen: dict[Channel, _Foreseen] = {}
         self._changed = threading.Condition()
         self._closing = False
         self._threads = [  # daemons: a recogniser that hangs must not keep the process from ending
@@ -87,6 +113,8 @@ class Scheduler:
         with self._changed:
             self._listeners.pop(call, None)
             self._agenda.drop(call)
+            for channel in [channel for channel in self._foreseen if channel[0] == call]:
+                del self._foreseen[channel]
 
     def accepts(self) -> bool:
         """Whether one more call can be served in time."""
@@ -101,10 +129,33 @@ class Scheduler:
     # ---- work
 
     def submit(self, call: Hashable, role: Role, window: Window) -> None:
-        """Recognise a window; never dropped while its call is here."""
+        """Recognise a window; never dropped while its call is here. Told at once if that was foreseen and is done."""
+        job = Job(Kind.FINAL, call, role, window, self._now_ms())
         with self._changed:
-            self._agenda.put_final(Job(Kind.FINAL, call, role, window, self._now_ms()))
-            self._changed.notify()
+            foreseen = self._foreseen.pop((call, role), None)
+            if foreseen is None or not foreseen.has_begun or not foreseen.is_like(window):
+                self._agenda.put_final(job)
+                self._changed.notify()
+                return
+            self._agenda.counts.foreseen += 1
+            if foreseen.results is None:
+                foreseen.final = window
+                return
+        self._tell(job, foreseen.results, None)
+
+    def looks_ahead(self) -> bool:
+        """Whether there is time to recognise what will be a final if the silence goes on."""
+        with self._changed:
+            return self._agenda.looks_ahead(self._now_ms())
+
+    def foresee(self, call: Hashable, role: Role, window: Window) -> None:
+        """The channel's next window if nobody speaks for a while: recognised if there is time. If it is submitted it
+        is done already, else it was interim text."""
+        with self._changed:
+            if call in self._listeners:
+                foreseen = self._foreseen[call, role] = _Foreseen(window)
+                self._agenda.put_ahead(Job(Kind.AHEAD, call, role, foreseen, self._now_ms()))
+                self._changed.notify()
 
     def offer(self, call: Hashable, kind: Kind, segment: Segment) -> None:
         """Interim work: done if there is time for it. A newer partial takes the place of the channel's last one."""
@@ -120,7 +171,7 @@ class Scheduler:
                 "waiting": {kind.value: n for kind, n in self._agenda.waiting.items()},
                 "final_wait_ms": self._agenda.wait_ms,
                 "interval_ms": self._agenda.interval_ms(self._now_ms()),
-                **{name: getattr(counts, name) for name in ("finals", "partials", "early", "shed", "batches")},
+                **asdict(counts),
             }
 
     def close(self, *, within_s: float | None = None) -> bool:
@@ -144,6 +195,8 @@ class Scheduler:
             try:
                 if jobs[0].kind is Kind.FINAL:
                     self._finals(jobs)
+                elif jobs[0].kind is Kind.AHEAD:
+                    self._look_ahead(jobs)
                 else:
                     self._glances(jobs)
             finally:
@@ -166,6 +219,9 @@ class Scheduler:
         with self._changed:
             while True:
                 if jobs := self._agenda.take(self._now_ms()):
+                    for job in jobs:
+                        if job.kind is Kind.AHEAD:
+                            job.work.has_begun = True
                     return jobs
                 if self._closing and not self._agenda.waiting[Kind.FINAL]:
                     return None
@@ -185,6 +241,35 @@ class Scheduler:
             return
         for job, utterances in results:
             self._tell(job, utterances, None)
+
+    def _look_ahead(self, jobs: Sequence[Job]) -> None:
+        """What became a final meanwhile is told as one, and tried once more where this failed."""
+        try:
+            results = self.recogniser.recognise([job.work.window for job in jobs])
+            told = list(zip(jobs, results, strict=True))
+        except Exception:
+            log.exception("%d windows could not be recognised ahead", len(jobs))
+            with self._changed:
+                for job in jobs:
+                    self._foresaw_nothing(job)
+            return
+        for job, utterances in told:
+            foreseen: _Foreseen = job.work
+            with self._changed:
+                foreseen.results = utterances
+                final = foreseen.final
+            if final is not None:
+                self._tell(Job(Kind.FINAL, job.call, job.role, final, job.since_ms), utterances, None)
+            elif listener := self._listeners.get(job.call):
+                for segment, utterance in zip(foreseen.window.segments, utterances, strict=True):
+                    self._hand_over(job, partial(listener.glimpsed, job.kind, segment, utterance))
+
+    def _foresaw_nothing(self, job: Job) -> None:
+        foreseen: _Foreseen = job.work
+        if foreseen.final is not None:
+            self._agenda.put_final(Job(Kind.FINAL, job.call, job.role, foreseen.final, self._now_ms()))
+        elif self._foreseen.get((job.call, job.role)) is foreseen:
+            del self._foreseen[job.call, job.role]
 
     def _tell(self, job: Job, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
         if listener := self._listeners.get(job.call):

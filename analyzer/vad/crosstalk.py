@@ -47,6 +47,15 @@ class CallDetector:
         """What this role is saying now, with what leaks from the other legs in it; None while it is silent."""
         return self._legs[role].detector.open_segment()
 
+    def foreseen_segment(self, role: Role) -> Segment | None:
+        """What this role's open speech will be given out as if the silence that has begun goes on. None if it has not
+        begun, or if more of the other legs is needed to tell."""
+        segment = self._legs[role].detector.foreseen_segment()
+        others = [leg for other, leg in self._legs.items() if other is not role]
+        if segment is None or not all(other.has_come_to(segment.span.end_ms) for other in others):
+            return None
+        return _without_copies(segment, others)
+
     def is_open(self, role: Role) -> bool:
         """Is this role speaking, as far as is decided?"""
         return self._legs[role].detector.is_open

@@ -84,6 +84,11 @@ class SpeechDetector:
         stretch = self._endpointer.open_stretch
         return self._segment(stretch, self._stepped) if stretch else None
 
+    def foreseen_segment(self) -> Segment | None:
+        """The open speech as it will be given out if the silence that has begun goes on."""
+        stretch = self._endpointer.foreseen
+        return self._segment(stretch, self._stepped) if stretch else None
+
     def _steps(self, end: int) -> Iterator[Segment]:
         """Decide what has come; no sample from `end` on is the role's own."""
         heard = self._gate.heard

@@ -111,6 +111,18 @@ class Endpointer:
             return None
         return Stretch(self.start, self.frame, tuple((start, end) for start, end in self._runs))
 
+    @property
+    def foreseen(self) -> Stretch | None:
+        """What the open stretch will be if nobody speaks until it ends; None until all of that has come."""
+        if self.state is not State.STOPPING or not self._runs:
+            return None
+        voiced_until = self._runs[-1][1]
+        silence = next(n for n in range(1, LONGEST) if n >= _hard_end(voiced_until + n - self.start))
+        end = voiced_until + _tail(silence)
+        if end > self.frame:
+            return None
+        return Stretch(self.start, end, tuple((start, end) for start, end in self._runs))
+
     def feed(self, voiced: bool, loudness: float, steady_since: int | None = None) -> Iterator[Stretch]:
         """Hear one more frame.
 
@@ -150,8 +162,7 @@ class Endpointer:
         silence = self.frame - self._silent_since
         if self.state is State.STARTING:
             return silence >= BLIP_END
-        length = self.frame - self.start
-        return silence >= next(end for at_least, end in HARD_ENDS if length >= at_least)
+        return silence >= _hard_end(self.frame - self.start)
 
     def _add(self) -> None:
         if self._runs and self.frame - self._runs[-1][1] <= BRIDGED:
@@ -180,7 +191,7 @@ class Endpointer:
     def _publish(self) -> Iterator[Stretch]:
         if self._runs:
             last = self._runs[-1][1]
-            end = last + min(TAIL, (self.frame - last) // 2)
+            end = last + _tail(self.frame - last)
             yield Stretch(self.start, end, tuple((start, end) for start, end in self._runs))
             self._free_from = end
         self._forget()
@@ -188,3 +199,13 @@ class Endpointer:
     def _forget(self) -> None:
         self._runs = []
         self._heard = 0
+
+
+def _hard_end(length: int) -> int:
+    """Silence that ends a stretch of this length."""
+    return next(end for at_least, end in HARD_ENDS if length >= at_least)
+
+
+def _tail(silence: int) -> int:
+    """How much of the silence that ended a stretch belongs to it."""
+    return min(TAIL, silence // 2)
