@@ -7,8 +7,8 @@ from the same moment on, and followed by a client of its event stream. Reports a
 
 - per final, from the end of its last character to its arrival at that client. A final is lost if the report that
   ``analyzer score`` makes of the recording has a turn that never came;
-- in running speech, per character of a final with more speech after it: from its end to the arrival of the first interim
-  event in which two passes agree on it, or of the final.
+- in running speech, per character of a final with more speech after it: from its end to the arrival of the first
+  interim event in which two passes agree on it, or of the final.
 
 Callers share the machine with the server and should not be what is measured: one thread sends frames that were made
 before the start, and what comes is only noted with its time while calls run. Their CPU is printed beside the server's.

@@ -23,7 +23,7 @@ def heard(text: str, shifted_ms: int = 0) -> Utterance:
 
 def agreed(*passes: str) -> list[str]:
     agreement = Agreement()
-    return [text[: agreement.hear(heard(text))] for text in passes]
+    return [text[: agreement.hear(heard(text))[1]] for text in passes]
 
 
 def test_nothing_is_agreed_on_by_one_pass_and_the_common_beginning_by_two() -> None:
@@ -49,7 +49,7 @@ def test_what_two_passes_hear_differently_waits_for_a_third() -> None:
 def test_a_seam_that_moved_by_a_character_is_found_again() -> None:
     agreement = Agreement()
     for text, shifted_ms in (("您好请问有", 0), ("您好请问有什么", 0), ("您好请问有什么可以", 150)):
-        count = agreement.hear(heard(text, shifted_ms))
+        _, count = agreement.hear(heard(text, shifted_ms))
     assert count >= len("您好请问有什么")
 
 
@@ -57,6 +57,6 @@ def test_a_seam_that_moved_by_a_character_is_found_again() -> None:
 def test_it_never_goes_back_in_time_and_never_counts_what_is_not_there(passes: list[str]) -> None:
     agreement, until_ms = Agreement(), 0
     for text in passes:
-        assert 0 <= agreement.hear(heard(text)) <= len(text)
+        assert 0 <= agreement.hear(heard(text))[1] <= len(text)
         assert agreement.until_ms >= until_ms
         until_ms = agreement.until_ms

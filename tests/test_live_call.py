@@ -60,6 +60,18 @@ class FakeLiveDetector(FakeCallDetector):
         span = Span(detector._start_ms + begin, detector._start_ms + max(begin, end))
         return Segment(role, span, detector._samples[begin * 16 : end * 16], (span,), -20.0)
 
+    def foreseen_segment(self, role: Role) -> Segment | None:
+        """After half of the silence that ends a burst."""
+        detector = self._detectors[role]
+        loud = np.flatnonzero(np.abs(detector._samples.astype(np.int32)) > 500)
+        if not len(loud):
+            return None
+        begin, end = int(loud[0]) // 160, int(loud[-1]) // 160 + 1
+        if len(detector._samples) // 160 < end + 10:
+            return None
+        span = Span(detector._start_ms + begin * 10, detector._start_ms + end * 10)
+        return Segment(role, span, detector._samples[begin * 160 : end * 160], (span,), -20.0)
+
 
 @pytest.fixture(autouse=True)
 def _no_voice_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from analyzer.asr import Window
 from analyzer.live.agenda import Kind
-from analyzer.live.ear import Ear
+from analyzer.live.ear import Ear, Hearing
 from analyzer.live.journal import EventLog
 from analyzer.live.judge import Facts, Judge
 from analyzer.live.scheduler import Scheduler
@@ -69,6 +69,10 @@ class LiveCall:
         late_windows = recogniser.info.get("window") == "30s"
         self._judge = Judge(facts, pack, event_log, rejudge=late_windows)
         self._partial_at_ms = dict.fromkeys(facts.roles, 0)
+        self._agreed_ms = dict.fromkeys(
+            facts.roles, 0
+        )  # how far interim text is agreed on; set by the judge
+        self._hearing = Hearing(0)  # what the judge was told last
         self._inbox = _Inbox(facts.roles)
         self._ending: dict[str, Any] | None = None
         self._newest_tick: tuple[int, Collection[Role]] | None = None  # while it waits for the judge
@@ -129,13 +133,15 @@ class LiveCall:
         if behind_ms >= AT_ONCE_MS:
             self._wake_ear()
         hearing = self._ear.hear(block)
-        self._on_judge(self._judge.hear, hearing)
+        if hearing.says_more_than(self._hearing):  # every second one does not: the detector decides in longer steps
+            self._hearing = hearing
+            self._on_judge(self._judge.hear, hearing)
         for window in hearing.windows:
             self._submit(window)
         for segment in hearing.segments:
             self._scheduler.offer(self.facts.call_id, Kind.EARLY, segment)
         if behind_ms < BEHIND_MS:
-            self._look_ahead(hearing.heard_ms)
+            self._look_ahead()
             self._offer_partials(hearing.heard_ms)
 
     def _submit(self, window: Window) -> None:
@@ -144,13 +150,12 @@ class LiveCall:
         else:
             self.recognised(window, [None] * len(window.segments), None)
 
-    def _look_ahead(self, heard_ms: int) -> None:
+    def _look_ahead(self) -> None:
         if not self._scheduler.looks_ahead():
             return
-        for role in self._partial_at_ms:
+        for role in self.facts.roles:
             window = self._ear.foreseen(role)
             if window is not None:
-                self._partial_at_ms[role] = heard_ms
                 self._scheduler.foresee(self.facts.call_id, role, window)
 
     def _offer_partials(self, heard_ms: int) -> None:
@@ -158,7 +163,7 @@ class LiveCall:
         for role, last_ms in self._partial_at_ms.items():
             if interval_ms is None or heard_ms - last_ms < interval_ms:
                 continue
-            segment = self._ear.partial(role)
+            segment = self._ear.partial(role, self._agreed_ms[role])
             if segment is not None:
                 self._partial_at_ms[role] = heard_ms
                 self._scheduler.offer(self.facts.call_id, Kind.PARTIAL, segment)
@@ -187,7 +192,7 @@ class LiveCall:
         self._on_judge(self._finish_when_done)
 
     def glimpsed(self, kind: Kind, segment: Segment, utterance: Utterance | None) -> None:
-        self._on_judge(lambda: self._judge.glimpsed(segment, utterance, complete=kind is Kind.EARLY))
+        self._on_judge(self._glimpse, kind, segment, utterance)
 
     # ---- judge thread
 
@@ -205,6 +210,11 @@ class LiveCall:
             newest, self._newest_tick = self._newest_tick, None
         if newest is not None:
             self._judge.tick(*newest)
+
+    def _glimpse(self, kind: Kind, segment: Segment, utterance: Utterance | None) -> None:
+        self._judge.glimpsed(segment, utterance, complete=kind is Kind.EARLY)
+        if utterance is not None and utterance.characters is not None:  # without times nothing can be joined
+            self._agreed_ms[segment.role] = self._judge.agreed_ms(segment.role)
 
     def _note_lateness(self, window: Window) -> None:
         if self._scheduler.meter is not None and self._ending is None:  # at the end no clock runs

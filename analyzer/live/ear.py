@@ -17,9 +17,24 @@ from analyzer.asr.windows import OneByOne
 from analyzer.audio import SAMPLE_RATE, peak
 from analyzer.types import Role, Span
 from analyzer.vad import CallDetector, Segment
+from analyzer.vad.endpoint import FRAME_MS
+from analyzer.vad.segment import SAMPLES_PER_MS
 
+BEFORE_MS = 500, 2_000  # before what is agreed on a partial begins: enough to find the seam, in a pause if there is one
 GROWN_MS = 400  # a partial is worth its time when so much more has been said
 SHORTEST_MS = 600  # voice in an open segment below which a partial says nothing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending(Segment):
+    """The end of speech that goes on, which began at ``begun_ms``."""
+
+    begun_ms: int = 0
+
+
+def begun_ms(segment: Segment) -> int:
+    """Where the speech began that this is, or is the end of."""
+    return segment.begun_ms if isinstance(segment, Ending) else segment.span.start_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,12 @@ class Hearing:
     segments: tuple[Segment, ...] = ()
     settled: Mapping[Role, int] = field(default_factory=dict)
     voiced: frozenset[Role] = frozenset()
+
+    def says_more_than(self, before: Hearing) -> bool:
+        """Whether more than time has passed."""
+        if self.activity or self.windows or self.segments:
+            return True
+        return self.settled != before.settled or self.voiced != before.voiced
 
 
 class Ear:
@@ -66,8 +87,11 @@ class Ear:
         """No more audio: whatever is open ends here."""
         return self._hearing(list(self._detector.finish()), last=True)
 
-    def partial(self, role: Role) -> Segment | None:
-        """The speech that goes on, if more of it has been said since the last time to be worth a look."""
+    def partial(self, role: Role, agreed_ms: int = 0) -> Segment | None:
+        """The speech that goes on, if more of it has been said since the last time to be worth a look.
+
+        agreed_ms  up to where it is known what was said: of what is before that only a bit is given
+        """
         line = self._lines[role]
         segment = self._detector.open_segment(role)
         if segment is None:
@@ -78,7 +102,7 @@ class Ear:
         if voiced_ms < SHORTEST_MS or voiced_ms - seen_ms < GROWN_MS:
             return None
         line.looked_at = begun, voiced_ms
-        return segment
+        return _ending(segment, agreed_ms) if agreed_ms < segment.span.end_ms else segment
 
     def foreseen(self, role: Role) -> Window | None:
         """The window that will be given out if the silence that has begun goes on, once; None where windows hold more
@@ -109,6 +133,23 @@ class Ear:
             settled={role: self.duration_ms if last else self._detector.settled_ms(role) for role in self._lines},
             voiced=frozenset(role for role in self._lines if self._detector.is_open(role)),
         )
+
+
+def _ending(segment: Segment, agreed_ms: int) -> Segment:
+    """What is not agreed on yet, and some speech before it: from the quietest moment there, so that no word is cut."""
+    least_ms, most_ms = BEFORE_MS
+    earliest, latest = (max(0, agreed_ms - before_ms - segment.span.start_ms) for before_ms in (most_ms, least_ms))
+    n_frames = (latest - earliest) // FRAME_MS
+    if agreed_ms - most_ms < segment.span.start_ms or not n_frames:
+        return segment
+    size = FRAME_MS * SAMPLES_PER_MS
+    first = earliest * SAMPLES_PER_MS
+    frames = segment.samples[first : first + n_frames * size].astype(np.float32).reshape(n_frames, size)
+    start_ms = earliest + int(np.argmin(np.einsum("ij,ij->i", frames, frames))) * FRAME_MS
+    span = Span(segment.span.start_ms + start_ms, segment.span.end_ms)
+    speech = tuple(Span(max(span.start_ms, s.start_ms), s.end_ms) for s in segment.speech if s.end_ms > span.start_ms)
+    samples = segment.samples[start_ms * SAMPLES_PER_MS :]
+    return Ending(segment.role, span, samples, speech, segment.level_db, begun_ms=segment.span.start_ms)
 
 
 class _Line:

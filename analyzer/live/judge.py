@@ -17,7 +17,7 @@ from analyzer.audio import silence_warnings
 from analyzer.engine import CallAnalyzer, FindingEvent
 from analyzer.live.agreement import Agreement
 from analyzer.live.coach import Coach
-from analyzer.live.ear import Hearing
+from analyzer.live.ear import Hearing, begun_ms
 from analyzer.live.journal import EventLog
 from analyzer.live.messages import (
     CallEvent,
@@ -157,17 +157,22 @@ class Judge:
                     self._nothing_said(segment)
                 self._settle(at_once=True)
             return
-        if utterance is None or segment.span.start_ms < side.settled_ms - 1:
+        begun = begun_ms(segment)
+        if utterance is None or begun < side.settled_ms - 1:
             return  # its final is here already
-        if side.seen_ms != segment.span.start_ms:
-            side.seen_ms, side.agreement = segment.span.start_ms, Agreement()
-        agreed = side.agreement.hear(utterance)
+        if side.seen_ms != begun:
+            side.seen_ms, side.agreement = begun, Agreement()
+        utterance, agreed = side.agreement.hear(utterance, is_whole=segment.span.start_ms == begun)
         side.is_open = True
         self.log.add(InterimEvent, self.at_ms, role=segment.role, start_ms=utterance.span.start_ms,
                      end_ms=utterance.span.end_ms, text=utterance.text, agreed=agreed)  # fmt: skip
         found = self._preview(utterance, agreed)
         self._show_early(segment.role, found)
         self._coach.glimpse(segment.role, found, self.at_ms)
+
+    def agreed_ms(self, role: Role) -> int:
+        """Up to where it is known what this role's speech that goes on says; of the last one that was heard."""
+        return self._sides[role].agreement.until_ms
 
     def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None:
         """The clock: reminders, timers, gauges.

@@ -20,6 +20,7 @@ from analyzer.live.wire.events import (
     read_roles,
     websocket_answer,
 )
+from analyzer.types import Role
 
 _POSITION = struct.Struct("<Q")  # of a timed frame: its first sample, per channel
 
@@ -37,6 +38,7 @@ class NativeStream:
 
     def __init__(self) -> None:
         self._hello: Hello | None = None
+        self._roles: tuple[Role, ...] = ()
         self._has_ended = False
 
     def receive(self, data: str | bytes) -> list[Event]:
@@ -73,7 +75,7 @@ class NativeStream:
         if not hello.token:
             raise Refusal("unauthorised", "the token is empty; send the server's")
         roles = read_roles(hello.channels)
-        self._hello = hello
+        self._hello, self._roles = hello, roles
         return Start(None, read_direction(hello.direction), roles, hello.sample_rate, hello.metadata, hello.token)
 
     def _frame(self, frame: bytes) -> list[Event]:
@@ -88,4 +90,4 @@ class NativeStream:
             frame = frame[_POSITION.size :]
         samples = decode(frame, hello.encoding, len(hello.channels))
         check_length(len(samples), hello.sample_rate)
-        return [Chunk(read_roles(hello.channels), samples, position)] if len(samples) else []
+        return [Chunk(self._roles, samples, position)] if len(samples) else []
