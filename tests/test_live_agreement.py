@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,39 @@ def test_a_seam_that_moved_by_a_character_is_found_again() -> None:
     for text, shifted_ms in (("您好请问有", 0), ("您好请问有什么", 0), ("您好请问有什么可以", 150)):
         _, count = agreement.hear(heard(text, shifted_ms))
     assert count >= len("您好请问有什么")
+
+
+def the_end_of(utterance: Utterance, first: int) -> Utterance:
+    """A pass that heard it from this character on only."""
+    assert utterance.characters is not None
+    times = utterance.characters[first:]
+    return Utterance(Role.AGENT, Span(times[0].start_ms, times[-1].end_ms), utterance.text[first:], characters=times)
+
+
+def test_a_pass_over_the_end_goes_on_with_what_was_agreed_on() -> None:
+    agreement = Agreement()
+    for text in ("您好请问有什", "您好，请问有什么可"):
+        agreement.hear(heard(text))
+    whole, count = agreement.hear(the_end_of(heard("您好，请问有什么可以帮"), 4), is_whole=False)
+    assert whole == heard("您好，请问有什么可以帮")
+    assert whole.text[:count] == "您好，请问有什么可"
+
+
+@pytest.mark.parametrize("shifted_ms", [150, -150])
+def test_a_seam_that_moved_doubles_no_character_and_drops_none(shifted_ms: int) -> None:
+    agreement = Agreement()
+    for text in ("您好请问有", "您好请问有什么"):
+        agreement.hear(heard(text))
+    whole, count = agreement.hear(the_end_of(heard("您好请问有什么可以", shifted_ms), 3), is_whole=False)
+    assert (whole.text, whole.text[:count]) == ("您好请问有什么可以", "您好请问有什么")
+
+
+def test_a_pass_over_the_end_that_hears_something_else_leaves_what_was_agreed_on() -> None:
+    agreement = Agreement()
+    for text in ("您好请问有", "您好请问有什么"):
+        agreement.hear(heard(text))
+    whole, count = agreement.hear(the_end_of(heard("您好请问有啊吗"), 3), is_whole=False)
+    assert whole.text[:count] == "您好请问有"
 
 
 @given(st.lists(st.text("您好请问有什么，。可以帮", max_size=14), max_size=6))

@@ -14,7 +14,7 @@ from analyzer.asr import Window
 from analyzer.asr.windows import Filling
 from analyzer.catalog import load_pack
 from analyzer.live import ear
-from analyzer.live.ear import Ear, Hearing
+from analyzer.live.ear import Ear, Ending, Hearing
 from analyzer.live.journal import EventLog
 from analyzer.live.judge import Facts, Judge
 from analyzer.rules import Pack
@@ -109,6 +109,20 @@ def glimpse_banned(judge: Judge, one: Segment) -> None:
     """Two passes agree on it."""
     for _ in range(2):
         judge.glimpsed(one, said(one, BANNED), complete=False)
+
+
+def test_a_pass_over_the_end_of_speech_goes_on_with_its_interim_text(pack: Pack, log: EventLog) -> None:
+    judge = a_judge(pack, log)
+    one = segment(1_000, 5_000)
+    for text in ("您好", "您好，这不关", "您好，这不关我的"):
+        judge.glimpsed(one, said(one, text), complete=False)
+    agreed_ms = judge.agreed_ms(Role.AGENT)
+    assert one.span.start_ms < agreed_ms < one.span.end_ms
+    late = segment(agreed_ms, 5_000)
+    rest = Ending(late.role, late.span, late.samples, late.speech, late.level_db, begun_ms=1_000)
+    judge.glimpsed(rest, said(rest, "我的事"), complete=False)
+    assert events(log, "interim")[-1]["text"] == "您好，这不关我的事"
+    assert events(log, "interim")[-1]["start_ms"] == 1_000
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError()])

@@ -285,6 +285,30 @@ def test_endless_speech_is_cut_in_its_quietest_frame_and_nothing_is_lost() -> No
     assert max(stretch.end - stretch.start for stretch in found) <= LONGEST
 
 
+@pytest.mark.parametrize(("spoken_ms", "silence_ms"), [(1_000, 600), (9_000, 300), (12_500, 210)])
+def test_half_the_silence_that_ends_a_stretch_shows_what_it_will_be(spoken_ms: int, silence_ms: int) -> None:
+    endpointer = Endpointer()
+    feed(endpointer, True, spoken_ms // FRAME_MS)
+    assert endpointer.foreseen is None
+    foreseen = []
+    for _ in range(silence_ms // FRAME_MS - 1):
+        assert feed(endpointer, False, 1) == []
+        foreseen.append(endpointer.foreseen)
+    (stretch,) = feed(endpointer, False, 1)
+    half = silence_ms // FRAME_MS // 2
+    assert foreseen == [None] * (half - 1) + [stretch] * (len(foreseen) - half + 1)
+    assert endpointer.foreseen is None
+
+
+def test_nothing_is_foreseen_once_somebody_speaks_on() -> None:
+    endpointer = Endpointer()
+    feed(endpointer, True, 30)
+    feed(endpointer, False, 15)
+    assert endpointer.foreseen is not None
+    feed(endpointer, True, 1)
+    assert endpointer.foreseen is None
+
+
 def test_a_tone_that_seemed_voice_is_taken_back() -> None:
     endpointer = Endpointer()
     feed(endpointer, True, 6)
@@ -349,6 +373,19 @@ def test_a_leak_beside_own_speech_is_silenced_and_credited_to_nobody() -> None:
     offset = mixed.span.start_ms
     np.testing.assert_array_equal(*(s.samples[: (first.end_ms - offset) * 16] for s in (cleaned, mixed)))
     assert not cleaned.samples[(last.start_ms - offset) * 16 : (last.end_ms - offset) * 16].any()
+
+
+def test_what_is_foreseen_of_a_call_is_given_out_when_the_silence_goes_on() -> None:
+    speech = agent_speech()
+    legs = {Role.AGENT: speech, Role.CUSTOMER: np.roll(leak(speech, -12, 20), 2 * RATE)}
+    detector, foreseen, found = CallDetector(tuple(legs)), {}, []
+    for at in range(0, len(speech), 960):
+        for segment in detector.feed({role: samples[at : at + 960] for role, samples in legs.items()}):
+            found.append(segment)
+            assert as_values([foreseen[segment.role]]) == as_values([segment])
+            assert foreseen[segment.role].gated == segment.gated
+        foreseen |= {role: segment for role in legs if (segment := detector.foreseen_segment(role)) is not None}
+    assert len(found) > 3
 
 
 def test_gating_moves_no_cut() -> None:

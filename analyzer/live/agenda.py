@@ -55,8 +55,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Something to recognise. ``work`` is the window of a final, what the scheduler knows of one foreseen, or the segment
-    of the others; ``since_ms`` by the scheduler's clock."""
+    """Something to recognise. ``work`` is the window of a final, what the scheduler knows of one foreseen, or the
+    segment of the others; ``since_ms`` by the scheduler's clock."""
 
     kind: Kind
     call: Hashable

@@ -71,7 +71,7 @@ def _joined(before: Utterance, utterance: Utterance, begin: int) -> Utterance:
         utterance,
         span=Span(before.span.start_ms, max(before.span.end_ms, utterance.span.end_ms)),
         text=before.text + utterance.text[begin:],
-        confidence=min(before.confidence, utterance.confidence),
+        confidence=min((one for one in (before.confidence, utterance.confidence) if one is not None), default=None),
         characters=(*before.characters, *utterance.characters[begin:]) if both else None,
     )
 

@@ -69,9 +69,7 @@ class LiveCall:
         late_windows = recogniser.info.get("window") == "30s"
         self._judge = Judge(facts, pack, event_log, rejudge=late_windows)
         self._partial_at_ms = dict.fromkeys(facts.roles, 0)
-        self._agreed_ms = dict.fromkeys(
-            facts.roles, 0
-        )  # how far interim text is agreed on; set by the judge
+        self._agreed_ms = dict.fromkeys(facts.roles, 0)  # how far interim text is agreed on; set by the judge
         self._hearing = Hearing(0)  # what the judge was told last
         self._inbox = _Inbox(facts.roles)
         self._ending: dict[str, Any] | None = None

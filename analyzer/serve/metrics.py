@@ -84,7 +84,7 @@ class _Readings(Collector):
             waiting.add_metric([kind], count)
         yield waiting
         work = CounterMetricFamily("analyzer_recognised", "Windows recognised", labels=["kind"])
-        for kind in ("finals", "partials", "early"):
+        for kind in ("finals", "ahead", "foreseen", "partials", "early"):
             work.add_metric([kind], stats[kind])
         yield work
         shed = CounterMetricFamily("analyzer_partials_shed", "Interim work dropped, out of date or for lack of time")
