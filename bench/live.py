@@ -105,7 +105,8 @@ def show_latency(material: Material, pack: Pack, recogniser: Recogniser, cores: 
     silent = sum(fate.text is None and fate.final is not None for c in run.callers for fate in c.fates.values())
     console.print(
         f"segments {len(delays)} = utterances {utterances} + without text {silent} + lost {run.lost}; "
-        f"interim passes {run.stats['partials']}, shed {run.stats['shed']}; batches {run.stats['batches']}"
+        f"finals foreseen {run.stats['foreseen']}; interim passes {run.stats['partials']} and {run.stats['ahead']} over "
+        f"what may be a final, shed {run.stats['shed']}; batches {run.stats['batches']}"
     )
     console.print("CPU s by thread: " + ", ".join(f"{name} {s:.1f}" for name, s in sorted(run.load.threads.items())))
 
@@ -129,11 +130,11 @@ def _phrase_delays(callers: Sequence[Caller]) -> list[float]:
     return delays
 
 
-def _agreed_until(passes: Sequence[tuple[float, Any]]) -> list[tuple[float, int]]:
+def _agreed_until(passes: Sequence[tuple[float, Any, bool]]) -> list[tuple[float, int]]:
     """When interim text was agreed up to which moment of the call."""
     agreement, reached = Agreement(), []
-    for at, now in passes:
-        agreement.hear(now)
+    for at, now, is_whole in passes:
+        agreement.hear(now, is_whole=is_whole)
         reached.append((at, agreement.until_ms))
     return reached
 

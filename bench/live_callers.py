@@ -29,8 +29,9 @@ from analyzer.asr import Packer, Recogniser, Window
 from analyzer.asr.windows import OneByOne
 from analyzer.audio import decode, find_recordings
 from analyzer.live import call as live_call
+from analyzer.live.agreement import Agreement
 from analyzer.live.call import LiveCall
-from analyzer.live.ear import Ear, Hearing
+from analyzer.live.ear import Ear, Hearing, begun_ms
 from analyzer.live.journal import EventLog
 from analyzer.live.judge import Facts, Judge
 from analyzer.live.scheduler import Scheduler
@@ -165,12 +166,11 @@ class Fate:
     """When things happened to one segment, in seconds of the monotonic clock; None: never."""
 
     submitted: float | None = None
-    begun: float | None = None
     done: float | None = None
     out: float | None = None  # the judge is through with its final, or with complete text that came earlier
     final: float | None = None  # the judge is through with its final
     text: Utterance | None = None
-    passes: list[tuple[float, Utterance]] = field(default_factory=list)  # interim text as it came
+    passes: list[tuple[float, Utterance, bool]] = field(default_factory=list)  # interim text as it came; of all of it?
 
 
 class Stopwatch:
@@ -255,6 +255,12 @@ class Caller(LiveCall):
                 fate.submitted = now
         super()._submit(window)
 
+    def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
+        now = time.monotonic()
+        for segment in window.heard:
+            self.fates[segment.role, segment.span.start_ms].done = now
+        super().recognised(window, utterances, error)
+
     def note_final(self, window: Window, utterances: Sequence[Utterance | None]) -> None:
         now = time.monotonic()
         for segment, utterance in zip(window.segments, utterances, strict=True):
@@ -265,13 +271,14 @@ class Caller(LiveCall):
 
     def note_glimpse(self, segment: Segment, utterance: Utterance | None, complete: bool) -> None:
         now = time.monotonic()
-        fate = self.fates.get((segment.role, segment.span.start_ms))
+        begun = begun_ms(segment)
+        fate = self.fates.get((segment.role, begun))
         if fate is None:
             return
         if complete:
             fate.out = fate.out or now
         elif utterance is not None:
-            fate.passes.append((now, utterance))
+            fate.passes.append((now, utterance, segment.span.start_ms == begun))
 
 
 class _Watched:
@@ -294,11 +301,13 @@ class _Watched:
 
 
 class TextOnly:
-    """In the judge's place where only text is wanted: no rules, no report."""
+    """In the judge's place where only text is wanted: what is agreed on, no rules, no report."""
 
     def __init__(self, facts: Facts, pack: Pack, log: EventLog, *, rejudge: bool) -> None:
         self.at_ms = 0
         self._waiting = 0
+        self._begun: dict[Role, int] = {}
+        self._agreements: dict[Role, Agreement] = {}
 
     def start(self, notice: str | None) -> None: ...
 
@@ -308,7 +317,17 @@ class TextOnly:
     def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
         self._waiting -= 1
 
-    def glimpsed(self, segment: Segment, utterance: Utterance | None, *, complete: bool) -> None: ...
+    def glimpsed(self, segment: Segment, utterance: Utterance | None, *, complete: bool) -> None:
+        begun = begun_ms(segment)
+        if utterance is None or complete:
+            return
+        if self._begun.get(segment.role) != begun:
+            self._begun[segment.role], self._agreements[segment.role] = begun, Agreement()
+        self._agreements[segment.role].hear(utterance, is_whole=segment.span.start_ms == begun)
+
+    def agreed_ms(self, role: Role) -> int:
+        agreement = self._agreements.get(role)
+        return agreement.until_ms if agreement else 0
 
     def tick(self, at_ms: int, blind: Collection[Role] = ()) -> None: ...
 
@@ -384,9 +403,13 @@ class Run:
             }
             for place, fate in caller.fates.items():
                 times, expected = of_window.get(place), caller.play.segments[place]
-                if times is None or fate.final is None or fate.submitted is None:
+                if fate.submitted is None or fate.done is None or fate.final is None:
                     continue
-                marks = (expected.known_ms / 1000, *(t - caller.began for t in (fate.submitted, *times, fate.final)))
+                begun = times[0] if times else fate.submitted  # what was recognised ahead has not waited
+                marks = (
+                    expected.known_ms / 1000,
+                    *(t - caller.began for t in (fate.submitted, begun, fate.done, fate.final)),
+                )
                 stages["endpoint"].append(expected.known_ms - expected.voice_end_ms)
                 for name, before, after in zip(names[1:], marks, marks[1:], strict=False):
                     stages[name].append((after - before) * 1000)

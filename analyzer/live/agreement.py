@@ -66,13 +66,13 @@ def _first(utterance: Utterance, count: int) -> Utterance:
 
 def _joined(before: Utterance, utterance: Utterance, begin: int) -> Utterance:
     """One that goes on with the other from its character ``begin`` on."""
-    both = before.characters is not None and utterance.characters is not None
+    times, more = before.characters, utterance.characters
     return replace(
         utterance,
         span=Span(before.span.start_ms, max(before.span.end_ms, utterance.span.end_ms)),
         text=before.text + utterance.text[begin:],
         confidence=min((one for one in (before.confidence, utterance.confidence) if one is not None), default=None),
-        characters=(*before.characters, *utterance.characters[begin:]) if both else None,
+        characters=None if times is None or more is None else (*times, *more[begin:]),
     )
 
 
