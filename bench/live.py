@@ -105,8 +105,8 @@ def show_latency(material: Material, pack: Pack, recogniser: Recogniser, cores: 
     silent = sum(fate.text is None and fate.final is not None for c in run.callers for fate in c.fates.values())
     console.print(
         f"segments {len(delays)} = utterances {utterances} + without text {silent} + lost {run.lost}; "
-        f"finals foreseen {run.stats['foreseen']}; interim passes {run.stats['partials']} and {run.stats['ahead']} over "
-        f"what may be a final, shed {run.stats['shed']}; batches {run.stats['batches']}"
+        f"finals foreseen {run.stats['foreseen']}; interim passes {run.stats['partials']}, "
+        f"{run.stats['ahead']} over what may be a final, shed {run.stats['shed']}; batches {run.stats['batches']}"
     )
     console.print("CPU s by thread: " + ", ".join(f"{name} {s:.1f}" for name, s in sorted(run.load.threads.items())))
 

@@ -529,5 +529,5 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def shed_share(stats: Mapping[str, Any]) -> float:
     """Of the interim work that was asked for, what was not done."""
-    asked = stats["shed"] + stats["partials"] + stats["early"]
+    asked = stats["shed"] + stats["partials"] + stats["early"] + stats.get("ahead", 0)
     return stats["shed"] / asked if asked else 0.0

@@ -156,6 +156,9 @@ class _Rival:
     def accepts(self) -> bool:
         return True
 
+    def looks_ahead(self) -> bool:
+        return False
+
     def interval_ms(self) -> int | None:
         return self.interim_ms
 
