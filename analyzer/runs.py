@@ -270,7 +270,7 @@ class RunFolder:
     # ---- files
 
     def _report_path(self, call_id: str) -> Path:
-        return self.path / REPORTS / (file_stem(call_id) + ".json")
+        return report_path(self.path, call_id)
 
     def _report_is_whole(self, entry: Mapping[str, Any]) -> bool:
         with _disk(self.path):
@@ -330,9 +330,13 @@ def finished_calls(run: Path) -> Iterator[Finished]:
         except (ValueError, KeyError, TypeError):
             raise StoreError(f"{run / JOURNAL}:{number}: not a journal line; is {run} a run folder?") from None
     for call_id, entry in done.items():
-        path = run / REPORTS / (file_stem(call_id) + ".json")
+        path = report_path(run, call_id)
         recording = tuple(entry.get("recording", ()))
         yield Finished(call_id, entry["report"], path, recording, datetime.fromisoformat(entry["at"]))
+
+
+def report_path(run: Path, call_id: str) -> Path:
+    return run / REPORTS / (file_stem(call_id) + ".json")
 
 
 def file_stem(call_id: str) -> str:

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,12 @@ class MediaFolder:
         freed = sum(path.stat().st_size for path in self.files(key))
         shutil.rmtree(self.path_of(key), ignore_errors=True)
         return freed
+
+    def kept_keys(self) -> Iterator[tuple[str, datetime]]:
+        """Of which recordings something lies here, and when the last of it was made."""
+        for folder in sorted(self.path.glob("??/*")):
+            changed = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+            yield folder.name, datetime.fromtimestamp(changed, UTC)
 
     def size(self) -> tuple[int, int]:
         """Files and bytes."""

@@ -34,6 +34,7 @@ from analyzer.store.tables import (
     Comment,
     Finding,
     ManualScore,
+    PurgedReport,
     Report,
     Review,
     RuleResult,
@@ -94,6 +95,8 @@ def import_run(
     with store.writing() as session:
         run_id = _run_row(session, path, now()).id
         known = dict(session.execute(select(Call.call_id, Call.report_digest).where(Call.run_id == run_id)).all())
+        purged = set(session.scalars(select(PurgedReport.digest)))
+    finished = [one for one in finished if one.report_digest not in purged]
     changed = [one for one in finished if known.get(one.call_id) != one.report_digest]
     result.unchanged = len(finished) - len(changed)
     for chunk in (changed[start : start + BATCH] for start in range(0, len(changed), BATCH)):

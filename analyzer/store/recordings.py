@@ -50,9 +50,11 @@ def copy_recordings(
 def _copy_one(store: Store, media: MediaFolder, call_pk: int, recording: Recording, actor: str) -> int:
     if media.holds(recording):
         return 0
-    key, kept = content_key(recording), media.keep(recording)
+    key = content_key(recording)
+    note_media(store, call_pk, key)  # first, so that no purge takes the copy for a left-over
+    kept = media.keep(recording)
     with store.writing() as session:
-        _set(session, call_pk, media_id=key, recording=described(kept))
+        _set(session, call_pk, recording=described(kept))
         audit.append(session, actor, "recording.copied", f"call:{call_pk}")
     return 1
 

@@ -202,6 +202,14 @@ class Finding(Base):
     call: Mapped[Call] = relationship(back_populates="findings")
 
 
+class PurgedReport(Base):
+    """A report that was purged, by its digest: its run folder, imported again, does not bring the call back."""
+
+    __tablename__ = "purged_reports"
+    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    at: Mapped[datetime]
+
+
 # ---- people
 
 

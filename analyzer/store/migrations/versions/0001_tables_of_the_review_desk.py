@@ -58,6 +58,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", "profile", name=op.f("uq_packs_digest_profile")),
     )
     op.create_table(
+        "purged_reports",
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.Column("at", UtcDateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_purged_reports")),
+    )
+    op.create_table(
         "runs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
@@ -596,6 +602,7 @@ def downgrade() -> None:
 
     op.drop_table("users")
     op.drop_table("runs")
+    op.drop_table("purged_reports")
     op.drop_table("packs")
     with op.batch_alter_table("login_failures", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_login_failures_subject"))
