@@ -20,7 +20,7 @@ const CONTEXT = 2; // turns before and after
 
 let appeals = [];
 let next = null;
-let shown = null; // {appeal, detail}
+let shown = null; // {appeal, finding}: the latter null until it is here
 
 const list = new ItemList(byId("items"), { drawItem, onChoose: open });
 
@@ -31,7 +31,7 @@ onKeys({
   k: () => list.step(-1),
   ArrowDown: () => list.step(1),
   ArrowUp: () => list.step(-1),
-  " ": () => shown && hearFinding(shown.appeal.call.id, shown.appeal.finding, shown.appeal.call.duration_ms),
+  " ": () => shown?.finding && hearFinding(shown.appeal.call.id, shown.finding, shown.appeal.call.duration_ms),
   1: () => start("upheld"),
   2: () => start("rejected"),
 });
@@ -54,10 +54,9 @@ async function load(cursor = null) {
   document.documentElement.dataset.ready = "true";
 }
 
-function drawItem({ finding, call, state, at, by }) {
-  const { shape } = SEVERITIES[finding.severity];
-  const title = make("span", "item-title", makeShape(shape), ` ${finding.title}`);
-  title.dataset.severity = finding.severity;
+function drawItem({ title: rule, severity, call, state, at, by }) {
+  const title = make("span", "item-title", makeShape(SEVERITIES[severity].shape), ` ${rule}`);
+  title.dataset.severity = severity;
   const waits = state === "open" ? deadlineText(call, at) : make("span", "", APPEALS[state]);
   return [title, make("span", "item-end", waits), make("span", "item-line", `${by} · ${moment(at)} · ${call.call_id}`)];
 }
@@ -75,26 +74,19 @@ function deadlineText(call, at) {
 async function open(appeal) {
   stopHearing();
   history.replaceState(null, "", `/appeals?appeal=${appeal.id}`);
-  shown = { appeal, detail: null };
-  draw();
+  shown = { appeal, finding: null };
+  const place = make("div", "sheet"); // what is judged comes a little later; a reason that is being written stays
+  byId("detail").replaceChildren(make("article", "sheet", head(appeal), theAppeal(appeal), place, appeal.state === "open" ? decide(appeal) : ""));
   const answer = await ask(`/calls/${appeal.call.id}`);
   if (shown.appeal !== appeal || !isGood(answer)) return;
-  shown.detail = answer.body;
-  draw();
+  shown.finding = answer.body.findings.find((one) => one.id === appeal.finding_id) ?? null;
+  if (shown.finding) place.replaceChildren(judged(appeal, shown.finding), context(answer.body, shown.finding));
 }
 
-function draw() {
-  const { appeal, detail } = shown;
-  const finding = detail?.findings.find((one) => one.id === appeal.finding.id) ?? appeal.finding;
-  const sheet = make("article", "sheet", head(appeal, finding), theAppeal(appeal), judged(appeal, finding), detail ? context(detail, finding) : "");
-  if (appeal.state === "open") sheet.append(decide(appeal, finding));
-  byId("detail").replaceChildren(sheet);
-}
-
-function head({ call }, finding) {
+function head({ call, finding_id, title }) {
   const link = make("a", "", "打开整通电话");
-  link.href = `/calls/${call.id}?finding=${finding.id}`;
-  return make("header", "sheet-head", make("h2", "", finding.title), make("span", "hint", `${call.agent_name ?? call.agent_id ?? ""} · ${call.call_id} · ${moment(call.started_at)}`), link);
+  link.href = `/calls/${call.id}?finding=${finding_id}`;
+  return make("header", "sheet-head", make("h2", "", title), make("span", "hint", `${call.agent_name ?? call.agent_id ?? ""} · ${call.call_id} · ${moment(call.started_at)}`), link);
 }
 
 function theAppeal(appeal) {
@@ -130,25 +122,15 @@ function context(detail, finding) {
   return make("section", "box", make("div", "box-head", make("h3", "", "前后文")), make("div", "context", ...lines));
 }
 
-function decide(appeal, finding) {
-  if (detailActions(finding).length === 0) {
-    return make("p", "past", "申诉须由没有参与原判的人处理；这一条请交给其他同事。");
-  }
-  const row = make("div", "row");
+function decide(appeal) {
+  if (!appeal.actions.length) return make("p", "past", "申诉须由没有参与原判的人处理；这一条请交给其他同事。");
   const yes = button("✓ 申诉成立 ", "", () => start("upheld"));
   const no = button("✗ 驳回 ", "", () => start("rejected"));
   yes.append(make("kbd", "", "1"));
   no.append(make("kbd", "", "2"));
-  row.append(yes, no);
-  const box = make("section", "box", make("div", "box-head", make("h3", "", "处理")), row);
+  const box = make("section", "box", make("div", "box-head", make("h3", "", "处理")), make("div", "row", yes, no));
   box.id = "decide";
-  box.dataset.appeal = appeal.id;
   return box;
-}
-
-/** Before the detail is there, the buttons are shown; the server decides anyway. */
-function detailActions(finding) {
-  return shown.detail ? finding.actions.filter((action) => action === "uphold" || action === "reject") : ["uphold", "reject"];
 }
 
 function start(state) {

@@ -25,6 +25,7 @@ const ids = neighbours();
 
 let detail, player, waveform, transcript, cards, missed;
 let chosen = null; // id of the open finding
+let isHistoryOld = false; // something was done since it was read
 
 start();
 
@@ -82,7 +83,7 @@ function lanes(sides) {
 
 /** Peaks of the recording; where there is none, blocks of who spoke when. */
 function reader() {
-  if (detail.recording) return new Peaks(callId, detail.duration_ms, () => waveform.draw()).read;
+  if (detail.recording) return new Peaks(callId, detail.duration_ms, { onArrive: () => waveform.draw(), onTrouble: cannotHear }).read;
   const turns = Object.groupBy(detail.turns, (turn) => turn.role);
   const said = Object.fromEntries(Object.entries(turns).map(([role, own]) => [role, own.map((turn) => [turn.start_ms, turn.end_ms])]));
   return blocks({ ...said, ...detail.activity });
@@ -130,7 +131,11 @@ function moved() {
 async function audioFailed() {
   const answer = await fetch(`/api/desk/calls/${callId}/audio`, { headers: { Range: "bytes=0-0" } }).catch(() => null);
   const body = answer?.ok ? null : await answer?.json().catch(() => null);
-  write(byId("no-recording"), `没有录音可听：${body?.message ?? "浏览器不能播放这个文件"}`);
+  cannotHear(body?.message ?? "浏览器不能播放这个文件");
+}
+
+function cannotHear(why) {
+  write(byId("no-recording"), `没有录音可听：${why}`);
   show(byId("no-recording"), true);
   byId("play").disabled = byId("speed").disabled = true;
 }
@@ -192,6 +197,7 @@ function buildTabs() {
       one.tabIndex = one === tab ? 0 : -1;
       show(byId(one.getAttribute("aria-controls")), one === tab || (isWide.matches && one.id === "tab-findings"));
     }
+    if (tab.id === "tab-history" && isHistoryOld) readAgain();
   };
   const selected = () => tabs.find((tab) => tab.getAttribute("aria-selected") === "true");
   const isWide = matchMedia("(min-width: 1600px)"); // then findings have a column of their own
@@ -252,9 +258,8 @@ function hearFrom(ms) {
 async function decide(finding, decision, reason) {
   const answer = await post(`/findings/${finding.id}/decision`, { decision, reason, version: detail.version });
   if (!isGood(answer)) return refuse(answer, () => decide(find(finding.id), decision, reason));
-  detail = withChanges(detail, answer.body);
+  take(answer.body);
   const next = nextUndecided(splitFindings(detail.findings).work, finding.id);
-  draw();
   if (next) goOn(next);
   else await finished();
   return true;
@@ -304,7 +309,7 @@ async function finishAssignment() {
 async function addMissed(sent) {
   const answer = await post(`/calls/${callId}/findings`, { ...sent, version: detail.version });
   if (!isGood(answer)) return refuse(answer);
-  detail = withChanges(detail, answer.body);
+  take(answer.body);
   choose(answer.body.finding ? find(answer.body.finding.id) : null);
   tell("已补记，并作为规则用例的草稿留给规则维护者");
   return true;
@@ -313,7 +318,7 @@ async function addMissed(sent) {
 async function scoreManual(sent) {
   const answer = await post(`/calls/${callId}/manual`, { ...sent, version: detail.version });
   if (!isGood(answer)) return refuse(answer);
-  await take(answer.body);
+  take(answer.body);
   tell("已评分");
   return true;
 }
@@ -328,7 +333,7 @@ async function comment(event) {
   });
   if (!isGood(answer)) return refuse(answer);
   text.value = "";
-  await take(answer.body);
+  take(answer.body);
 }
 
 async function act(action) {
@@ -337,22 +342,29 @@ async function act(action) {
   if (why === null) return;
   const answer = await post(`/calls/${callId}/actions`, { action, why, version: detail.version });
   if (!isGood(answer)) return refuse(answer, () => act(action));
-  await take(answer.body);
+  take(answer.body);
   tell(`已${word}`);
 }
 
-/** An answer may bring the changed parts; comments and history come with a new reading. */
-async function take(changes) {
-  if (changes?.call) detail = withChanges(detail, changes);
+function take(changes) {
+  detail = withChanges(detail, changes);
+  isHistoryOld = true;
+  draw();
+}
+
+/** The call as the server has it now. */
+async function readAgain() {
   const answer = await ask(`/calls/${callId}`);
-  if (isGood(answer)) detail = answer.body;
+  if (!isGood(answer)) return;
+  detail = answer.body;
+  isHistoryOld = false;
   draw();
 }
 
 /** Nothing was saved: say so; if others changed the call meanwhile, show what they did. Answers false. */
 function refuse(answer, again = null) {
   if (answer.status === 409) {
-    take(null).then(() => tell("其他人刚改过这通电话，已经刷新；请看过后再提交一次", { kind: "bad" }));
+    readAgain().then(() => tell("其他人刚改过这通电话，已经刷新；请看过后再提交一次", { kind: "bad" }));
   } else {
     tell(troubleText(answer), { kind: "bad", act: again && { text: "再试一次", run: again } });
   }

@@ -39,21 +39,21 @@ export function nextUndecided(list, id) {
   return round.find((finding) => !isDecided(finding) && finding.id !== id) ?? null;
 }
 
-/** The detail after an answer that carries its changed parts: {call, finding, rules, version}, any of them absent. */
-export function withChanges(detail, { call, finding, rules, version, ...others }) {
+/** The detail after an answer that carries its changed parts: the call's row, findings, rules; the rest as it is now. */
+export function withChanges(detail, { call, finding, findings = [], rules = [], ...others }) {
+  const changed = finding ? [...findings, finding] : findings;
   return {
     ...detail,
     ...call,
     ...others,
-    version: version ?? call?.version ?? detail.version,
-    rules: rules ?? detail.rules,
-    findings: finding ? replaced(detail.findings, finding) : detail.findings,
+    findings: changed.reduce((all, one) => replaced(all, one, "id"), detail.findings),
+    rules: rules.reduce((all, one) => replaced(all, one, "rule"), detail.rules),
   };
 }
 
-function replaced(list, item) {
-  const at = list.findIndex((one) => one.id === item.id);
-  return at < 0 ? [...list, item] : list.map((one) => (one.id === item.id ? item : one));
+function replaced(list, item, key) {
+  const isThere = list.some((one) => one[key] === item[key]);
+  return isThere ? list.map((one) => (one[key] === item[key] ? item : one)) : [...list, item];
 }
 
 /** The marks of each turn: Map turn -> [{char_start, char_end, finding}]. What was overturned stays, to be seen. */

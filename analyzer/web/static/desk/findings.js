@@ -160,10 +160,10 @@ export class FindingCards {
 
   /** What is being written stays until the server has it. */
   async #save(finding, draft) {
-    if (!draft.reason.trim() && draft.decision === "overturned") {
+    if (!draft.reason.trim() && draft.decision !== "confirmed") {
       const box = this.#card(finding).querySelector(".reason-text");
       box.setAttribute("aria-invalid", "true");
-      box.placeholder = "撤销须写明理由：坐席和规则维护者都要看";
+      box.placeholder = "须写明理由：坐席和规则维护者都要看";
       box.focus();
       return;
     }

@@ -5,24 +5,25 @@
  * read(side, fromMs, toMs, width) answers at once with what is here, and asks for what is not.
  */
 
-import { ask, isGood } from "./api.js";
+import { ask, isGood, troubleText } from "./api.js";
 
 const BUCKETS = 2_000; // of every piece that is fetched
 
-/** onArrive  () => void, when something that was missing came */
+/** onArrive  () => void, when something that was missing came; onTrouble  (message) => void, when it never will */
 export class Peaks {
-  #pieces = new Map(); // key -> {fromMs, toMs, peaks} | null while it is on the way
+  #pieces = new Map(); // "from/to" -> {fromMs, toMs, sides: {role: heights 0..1}} | null while it is on the way
 
-  constructor(callId, durationMs, onArrive) {
-    Object.assign(this, { callId, durationMs, onArrive });
+  constructor(callId, durationMs, { onArrive, onTrouble }) {
+    Object.assign(this, { callId, durationMs, onArrive, onTrouble });
   }
 
   read = (side, fromMs, toMs, width) => {
     const tiles = this.#tilesOf(fromMs, toMs);
-    const whole = this.#piece(side, 0, this.durationMs);
-    const pieces = tiles.map(([from, to]) => this.#piece(side, from, to));
+    const whole = this.#piece(0, this.durationMs);
+    const pieces = tiles.map(([from, to]) => this.#piece(from, to));
     if (!whole && pieces.every((piece) => !piece)) return null;
-    return columns(fromMs, toMs, width, (ms) => pieces.find((piece) => piece && ms >= piece.fromMs && ms < piece.toMs) ?? whole);
+    const pieceAt = (ms) => pieces.find((piece) => piece && ms >= piece.fromMs && ms < piece.toMs) ?? whole;
+    return columns(fromMs, toMs, width, pieceAt, side);
   };
 
   /** Tiles are the call halved again and again, so what was fetched once fits every later view of that depth. */
@@ -37,48 +38,55 @@ export class Peaks {
     return tiles;
   }
 
-  #piece(side, fromMs, toMs) {
-    const key = `${side}/${fromMs}/${toMs}`;
+  #piece(fromMs, toMs) {
+    const key = `${fromMs}/${toMs}`;
     if (!this.#pieces.has(key)) {
       this.#pieces.set(key, null);
-      this.#fetch(side, fromMs, toMs, key);
+      this.#fetch(fromMs, toMs, key);
     }
     return this.#pieces.get(key);
   }
 
-  async #fetch(side, fromMs, toMs, key) {
-    const range = fromMs === 0 && toMs === this.durationMs ? "" : `&from_ms=${fromMs}&to_ms=${toMs}`;
-    const answer = await ask(`/calls/${this.callId}/peaks?channel=${side}&buckets=${BUCKETS}${range}`);
-    if (!isGood(answer)) return;
-    this.#pieces.set(key, { fromMs, toMs, peaks: answer.body.peaks });
+  async #fetch(fromMs, toMs, key) {
+    const answer = await ask(`/calls/${this.callId}/peaks?buckets=${BUCKETS}&start_ms=${fromMs}&end_ms=${toMs}`);
+    if (!isGood(answer)) return void this.onTrouble(troubleText(answer));
+    const { start_ms, end_ms, channels } = answer.body;
+    const sides = Object.fromEntries(channels.map((one) => [one.role, heights(one)]));
+    this.#pieces.set(key, { fromMs: start_ms, toMs: end_ms, sides });
     this.onArrive();
   }
+}
+
+/** -128..127 as heights 0..1; quiet speech is drawn tall enough to be seen. */
+function heights({ min, max }) {
+  return Float32Array.from(max, (one, at) => Math.sqrt(Math.max(one, -min[at]) / 128));
 }
 
 /** Where there is no sound to draw: who spoke when, as blocks. `spans`: {side: [[start_ms, end_ms], …]} */
 export function blocks(spans) {
   return (side, fromMs, toMs, width) => {
-    const heights = new Float32Array(width);
+    const tall = new Float32Array(width);
     const perMs = width / (toMs - fromMs);
     for (const [start, end] of spans[side] ?? []) {
       if (end < fromMs || start > toMs) continue;
-      heights.fill(0.35, Math.max(0, Math.floor((start - fromMs) * perMs)), Math.min(width, Math.ceil((end - fromMs) * perMs)));
+      tall.fill(0.35, Math.max(0, Math.floor((start - fromMs) * perMs)), Math.min(width, Math.ceil((end - fromMs) * perMs)));
     }
-    return heights;
+    return tall;
   };
 }
 
-function columns(fromMs, toMs, width, pieceAt) {
-  const heights = new Float32Array(width);
+function columns(fromMs, toMs, width, pieceAt, side) {
+  const tall = new Float32Array(width);
   const step = (toMs - fromMs) / width;
   for (let x = 0; x < width; x += 1) {
     const ms = fromMs + x * step;
     const piece = pieceAt(ms);
-    if (!piece) continue;
-    const perMs = piece.peaks.length / (piece.toMs - piece.fromMs);
+    const peaks = piece?.sides[side];
+    if (!peaks) continue;
+    const perMs = peaks.length / (piece.toMs - piece.fromMs);
     const first = Math.floor((ms - piece.fromMs) * perMs);
-    const last = Math.max(first, Math.min(piece.peaks.length, Math.floor((ms + step - piece.fromMs) * perMs)) - 1);
-    for (let at = first; at <= last; at += 1) heights[x] = Math.max(heights[x], piece.peaks[at] ?? 0);
+    const last = Math.max(first, Math.min(peaks.length, Math.floor((ms + step - piece.fromMs) * perMs)) - 1);
+    for (let at = first; at <= last; at += 1) tall[x] = Math.max(tall[x], peaks[at] ?? 0);
   }
-  return heights;
+  return tall;
 }

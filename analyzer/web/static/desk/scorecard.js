@@ -14,9 +14,15 @@ export function drawScores(box, call) {
   box.replaceChildren(
     scorePart("自动分", call.score, call.verdict),
     make("span", "score-arrow", makeShape("→")),
-    isReviewed ? scorePart("终审分", call.final_score, call.final_verdict, "final") : make("span", "score-part", make("span", "label", "终审分"), "复核后得出"),
+    isReviewed ? scorePart("终审分", call.final_score, call.final_verdict, "final") : unknownFinal(call.why_no_final),
     make("span", "score-change", change),
   );
+}
+
+function unknownFinal(why) {
+  const part = make("span", "score-part", make("span", "label", "终审分"), why ? "无法计算" : "复核后得出");
+  if (why) part.title = why;
+  return part;
 }
 
 function scorePart(name, score, verdict, classes = "") {
