@@ -15,6 +15,7 @@ from analyzer.desk.shapes import AppealList, CallChanged
 from analyzer.desk.views import appeal_rows, call_changed
 from analyzer.store import appeals
 from analyzer.store.calls import MOST, MOST_ID
+from analyzer.store.deeds import Changed
 
 Words = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 _REFUSALS = errors(403, 404, 409, 423)
@@ -39,7 +40,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         """Object to a finding of one's own call, once, before ``appeal_until``."""
         with desk.store.writing() as session:
             done = appeals.appeal(session, who, finding_id, text=body.text, at=desk.clock())
-            return call_changed(session, who, done, desk.clock())
+        return _told(desk, who, done)
 
     @app.post("/api/desk/appeals/{appeal_id}/decision", tags=["appeals"], responses=_REFUSALS)
     def decide_appeal(
@@ -52,7 +53,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             done = appeals.decide_appeal(
                 session, who, appeal_id, upheld=body.state == "upheld", reason=body.reason, at=desk.clock()
             )
-            return call_changed(session, who, done, desk.clock())
+        return _told(desk, who, done)
 
     @app.get("/api/desk/appeals", tags=["appeals"])
     def list_appeals(
@@ -66,3 +67,8 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             found = appeals.list_appeals(session, who, state=state, before=cursor, limit=limit + 1)
             shown = appeal_rows(session, who, found[:limit], desk.clock())
             return AppealList(appeals=shown, next=str(found[limit - 1][0].id) if len(found) > limit else None)
+
+
+def _told(desk: ReviewDesk, who: Principal, done: Changed) -> CallChanged:
+    with desk.store.reading() as session:
+        return call_changed(session, who, done, desk.clock())

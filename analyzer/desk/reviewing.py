@@ -88,7 +88,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             done = reviews.decide(
                 session, who, finding_id, body.decision, reason=body.reason, version=body.version, at=desk.clock()
             )
-            return call_changed(session, who, done, desk.clock())
+        return _told(desk, who, done)
 
     @app.post("/api/desk/calls/{call_pk}/findings", tags=["review"], status_code=201, responses=_REFUSALS)
     def add_finding(call_pk: CallNumber, body: FindingIn, who: Reviewer) -> CallChanged:
@@ -98,7 +98,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             done = reviews.add_finding(
                 session, who, call_pk, added, reason=body.reason, version=body.version, at=desk.clock()
             )
-            return call_changed(session, who, done, desk.clock())
+        return _told(desk, who, done)
 
     @app.post("/api/desk/calls/{call_pk}/actions", tags=["review"], responses=_REFUSALS)
     def act(call_pk: CallNumber, body: ActionIn, who: Person) -> CallChanged:
@@ -106,7 +106,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         finalise it, or reopen it (which needs a reason)."""
         with desk.store.writing() as session:
             done = _act(session, desk, who, call_pk, body)
-            return call_changed(session, who, done, desk.clock(), whole=True)
+        return _told(desk, who, done, whole=True)
 
     @app.post("/api/desk/calls/{call_pk}/manual", tags=["review"], responses=_REFUSALS)
     def score_by_hand(call_pk: CallNumber, body: ManualIn, who: Reviewer) -> CallChanged:
@@ -116,14 +116,19 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
                 session, who, call_pk, body.item, Outcome(body.outcome),
                 points=body.points, comment=body.comment, version=body.version, at=desk.clock(),
             )  # fmt: skip
-            return call_changed(session, who, done, desk.clock())
+        return _told(desk, who, done)
 
     @app.post("/api/desk/calls/{call_pk}/comments", tags=["review"], status_code=201, responses=_REFUSALS)
     def comment(call_pk: CallNumber, body: CommentIn, who: Person) -> CallChanged:
         """Remark on a call, a moment or a finding of it. Internal remarks are not shown to agents."""
         with desk.store.writing() as session:
             done = comments.add_comment(session, who, call_pk, **body.model_dump(), at=desk.clock())
-            return call_changed(session, who, done, desk.clock())
+        return _told(desk, who, done)
+
+
+def _told(desk: ReviewDesk, who: Principal, done: Changed, *, whole: bool = False) -> CallChanged:
+    with desk.store.reading() as session:
+        return call_changed(session, who, done, desk.clock(), whole=whole)
 
 
 def _act(session: Session, desk: ReviewDesk, who: Principal, call_pk: int, body: ActionIn) -> Changed:

@@ -137,13 +137,13 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
 
 
 def call_changed(session: Session, who: Principal, done: Changed, at: datetime, *, whole: bool = False) -> CallChanged:
-    """What an action changed of a call. ``whole``: all of its findings, else the one the action was about."""
-    call = done.call
-    session.flush()
+    """What an action left of a call, looked at after its transaction, which others wait for. ``whole``: all of its
+    findings, else the one the action was about."""
+    call = session.get_one(Call, done.call.id)
+    about = [session.get_one(Finding, done.finding.id)] if done.finding is not None else []
     sight, turns, report = look(session, who, call, at), _turns(session, who, call), _report(session, call)
     rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
-    about = [done.finding] if done.finding is not None else []
-    wanted = list(session.scalars(select(Finding).where(Finding.call_pk == call.id))) if whole else about
+    wanted = list(call.findings) if whole else about
     views = finding_views(session, who, call, wanted, rules=rules, turns=turns, sight=sight)
     named = {view.rule for view in views}
     [row] = call_rows(session, who, [call])
