@@ -210,6 +210,7 @@ def uvicorn_config(app: Any) -> uvicorn.Config:
         http=_Impatient,
         ws="websockets-sansio",
         ws_max_size=MOST_BYTES,
+        ws_ping_timeout=60.0,  # a sender that is not read for a while misses its turn to answer
         ws_per_message_deflate=False,  # audio does not shrink, and a bomb would grow
         log_level="warning",
         access_log=False,
