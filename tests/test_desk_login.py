@@ -183,6 +183,13 @@ def test_another_site_cannot_log_anybody_in(stage: Stage) -> None:
     assert answer.status_code == 403
 
 
+def test_a_page_lets_browsers_say_where_its_forms_come_from(stage: Stage) -> None:
+    headers = stage.client().get("/login").headers
+    assert headers["referrer-policy"] == "same-origin"
+    assert headers["content-security-policy"].startswith("default-src 'self'")
+    assert headers["cache-control"] == "no-store"
+
+
 # ---- too many
 
 

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from analyzer.desk import (
+    admin_users,
     appeals,
+    audit_pages,
     calls,
     exports,
     insight,
@@ -26,7 +28,7 @@ from analyzer.desk import (
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told
-from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.review_desk import Entry, ReviewDesk
 from analyzer.review.workflow import RefusedError
 
 __all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
@@ -44,12 +46,17 @@ AREAS = (
     rules,
     rule_pages,
     webhook_pages,
+    admin_users,
+    audit_pages,
 )  # fmt: skip
 
 NAVIGATION = (
     ("我的通话", "/my"), ("通话", "/calls"), ("复核队列", "/queue"), ("申诉", "/appeals"), ("抽检计划", "/plans"),
     ("校准", "/calibrations"), ("规则效果", "/worth"), ("趋势", "/trends"), ("规则", "/rules"),
-    ("实时监看", "/supervisor"), ("管理", "/admin/users"),
+    ("实时监看", "/supervisor"), ("实时提示", "/overlay"), ("管理", "/admin/users"),
+)  # fmt: skip
+ADMINISTRATION = (
+    ("用户", "/admin/users"), ("审计日志", "/admin/audit"), ("事件推送", "/admin/webhooks"), ("数据", "/admin/data"),
 )  # fmt: skip
 
 
@@ -58,7 +65,7 @@ def add_desk(app: FastAPI, desk: ReviewDesk) -> None:
     app.state.review_desk = desk
     for area in AREAS:
         area.add_routes(app, desk)
-    desk.navigation = tuple(_navigation(app))
+    desk.navigation, desk.administration = _there(app, NAVIGATION), _there(app, ADMINISTRATION)
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StaleDataError, _stale)
@@ -67,10 +74,10 @@ def add_desk(app: FastAPI, desk: ReviewDesk) -> None:
         app.add_exception_handler(refused, _unstorable)
 
 
-def _navigation(app: FastAPI) -> list[tuple[str, str, frozenset[str]]]:
-    """The entries that exist here, with the roles of their pages."""
+def _there(app: FastAPI, entries: tuple[tuple[str, str], ...]) -> tuple[Entry, ...]:
+    """The entries whose pages exist here, with their roles."""
     rules = {getattr(route, "path", ""): rule_of(route) for route in app.routes}
-    return [(title, path, rule.roles) for title, path in NAVIGATION if (rule := rules.get(path)) is not None]
+    return tuple(Entry(title, path, rule.roles) for title, path in entries if (rule := rules.get(path)) is not None)
 
 
 # ---- errors

@@ -28,8 +28,10 @@ WRONG = "用户名或密码不正确"
 
 Person = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
 Anyone = Annotated[Principal, Depends(allow_anyone())]
+LONGEST_ADDRESS = 2000
+
 Text = Annotated[str, Field(max_length=256)]
-Next = Annotated[str, Field(alias="next", max_length=2000)]  # where to go on afterwards
+Next = Annotated[str, Field(alias="next", max_length=LONGEST_ADDRESS)]  # where to go on afterwards
 
 
 class Me(BaseModel):
@@ -83,27 +85,26 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
 
 
 def _add_login(app: FastAPI, desk: ReviewDesk) -> None:
-    def ask(request: Request, next_: str, wrong: str = "", status: int = 200) -> Response:
-        return page(request, "login", None, status=status, next=next_, wrong=wrong)
+    def ask(request: Request, form: LoginForm, wrong: str = "", status: int = 200) -> Response:
+        return page(request, "login", None, status=status, form=form, wrong=wrong)
 
     @app.get("/login", tags=["pages"])
     def login_page(request: Request, who: Anyone, next_: Annotated[str, Query(alias="next")] = "") -> Response:
         if who.user_id:
             return RedirectResponse(_safe(next_), 303)
-        return ask(request, next_)
+        return ask(request, LoginForm.model_validate({"next": next_[:LONGEST_ADDRESS]}))
 
     @app.post("/login", tags=["pages"])
     def log_in(request: Request, who: Anyone, form: Annotated[LoginForm, Form()]) -> Response:
-        next_ = form.next_
         found = _try_password(desk, form.name, form.password, address_of(request))
         if isinstance(found, timedelta):
             minutes = math.ceil(found.total_seconds() / 60)
-            answer = ask(request, next_, f"失败次数过多，请 {minutes} 分钟后再试", 429)
+            answer = ask(request, form, f"失败次数过多，请 {minutes} 分钟后再试", 429)
             answer.headers["retry-after"] = str(math.ceil(found.total_seconds()))
             return answer
         if found is None:
-            return ask(request, next_, WRONG, 401)
-        where = f"/password?next={quote(_safe(next_))}" if found.must_change else _safe(next_)
+            return ask(request, form, WRONG, 401)
+        where = f"/password?next={quote(_safe(form.next_))}" if found.must_change else _safe(form.next_)
         return _enter(desk, request, found, where)
 
     @app.post("/logout", tags=["pages"], status_code=303, response_class=RedirectResponse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 
 from analyzer.desk.access import Principal
-from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.review_desk import Entry, ReviewDesk
 from analyzer.web import FOLDER
+
+# Where a page may name no referrer at all, browsers say that its forms come from nowhere (``Origin: null``).
+_OWN_REFERRER = {"referrer-policy": "same-origin"}
 
 _environment = Environment(
     loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -25,6 +29,15 @@ def moment(at: datetime) -> str:
     """A moment of the clock where this machine stands, as 10-12 09:30; with its year if that is another one."""
     local = at.astimezone()
     return f"{local:%m-%d %H:%M}" if local.year == datetime.now().astimezone().year else f"{local:%Y-%m-%d %H:%M}"
+
+
+def second(at: str) -> str:
+    """A moment of the audit log (ISO 8601) where this machine stands, to the second.
+
+    >>> len(second("2026-03-02T09:00:00.000000Z"))
+    19
+    """
+    return f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def length(ms: int) -> str:
@@ -48,17 +61,29 @@ def score(value: float | None) -> str:
 def page(request: Request, name: str, who: Principal | None, *, status: int = 200, **context: Any) -> HTMLResponse:
     """The page ``templates/NAME.html`` for this person.
 
-    The templates know ``who`` (None: not logged in), ``navigation`` (title, path, whether it is here) and ``path``.
+    The templates know ``who`` (None: not logged in), ``path``, and ``navigation`` and ``administration``: title, path
+    and whether it is here.
     """
     desk: ReviewDesk = request.app.state.review_desk
     path = request.url.path
-    entries = [
-        (title, where, path == where or path.startswith(f"{where}/"))
-        for title, where, roles in desk.navigation
-        if who is not None and who.role in roles
-    ]
-    html = _environment.get_template(f"{name}.html").render(who=who, navigation=entries, path=path, **context)
-    return HTMLResponse(html, status)
+    html = _environment.get_template(f"{name}.html").render(
+        who=who,
+        path=path,
+        navigation=_shown(desk.navigation, who, path),
+        administration=_shown(desk.administration, who, path) if path.startswith("/admin/") else [],
+        **context,
+    )
+    return HTMLResponse(html, status, _OWN_REFERRER)
 
 
-_environment.filters |= {"moment": moment, "clock": length, "score": score}
+def _shown(entries: Sequence[Entry], who: Principal | None, path: str) -> list[tuple[str, str, bool]]:
+    role = who.role if who is not None else ""
+    return [(one.title, one.path, _is_here(one.path, path)) for one in entries if role in one.roles]
+
+
+def _is_here(entry: str, path: str) -> bool:
+    """Whether the page at ``path`` is the entry's, or below it; all of 管理 is one."""
+    return path == entry or path.startswith(f"{entry}/") or (entry, path[:7]) == ("/admin/users", "/admin/")
+
+
+_environment.filters |= {"moment": moment, "second": second, "clock": length, "score": score}

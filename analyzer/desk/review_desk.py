@@ -21,6 +21,15 @@ class Settings:
     login_limit: users.Limit = field(default_factory=users.Limit)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Of the navigation."""
+
+    title: str
+    path: str
+    roles: frozenset[str]
+
+
 @dataclass(slots=True)
 class ReviewDesk:
     """What all routes of the desk share. Thread-safe.
@@ -40,7 +49,8 @@ class ReviewDesk:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     setup_code: str | None = None
     on_published: Callable[[Path], None] = lambda folder: None
-    navigation: tuple[tuple[str, str, frozenset[str]], ...] = ()  # title, path, roles
+    navigation: tuple[Entry, ...] = ()
+    administration: tuple[Entry, ...] = ()  # what stands under 管理
 
     def principal(self, token: str) -> Principal | None:
         """Who has this session cookie. Blocks for a moment."""

@@ -87,6 +87,38 @@ def head(session: Session) -> Head | None:
     return Head(*row) if row else None
 
 
+def list_entries(
+    session: Session,
+    *,
+    actor: str = "",
+    action: str = "",
+    object: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Sequence[AuditEntry]:
+    """Newest first.
+
+    action, object  also what begins so: ``call.`` and ``call:``
+    until           not included
+    before          a number: only entries before it
+    """
+    found = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit)
+    if actor:
+        found = found.where(AuditEntry.actor == actor)
+    for column, given in ((AuditEntry.action, action), (AuditEntry.object, object)):
+        if given:
+            found = found.where(column.startswith(given, autoescape=True) if given[-1] in ".:" else column == given)
+    if since:
+        found = found.where(AuditEntry.at >= _iso(since))
+    if until:
+        found = found.where(AuditEntry.at < _iso(until))
+    if before is not None:
+        found = found.where(AuditEntry.seq < before)
+    return session.scalars(found).all()
+
+
 def hash_of(entry: AuditEntry) -> str:
     """SHA-256 over the entry's canonical JSON (keys sorted, no blanks, ASCII), the hash before it included."""
     fields = ("seq", "at", "actor", "action", "object", "details", "previous")

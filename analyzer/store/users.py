@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from analyzer.store import tables
@@ -22,6 +23,7 @@ from analyzer.store.tables import LoginFailure, User
 LONGEST_NAME = 80
 ROLES = ("agent", "reviewer", "lead", "admin")
 _ATTEMPTS_LOCK = 0x6C6F67  # PostgreSQL's advisory lock of counting logins: "log"
+RIGHTS = frozenset({"role", "agent_id", "may_unmask", "is_active"})
 SEEN_EVERY = timedelta(minutes=1)  # a login's last use is stored no more often
 
 
@@ -104,6 +106,52 @@ def add_user(
 
 def find_user(session: Session, name: str) -> User | None:
     return None if name_fault(name) else session.scalar(select(User).where(User.name == plain_name(name)))
+
+
+class LastAdminError(Exception):
+    """Nobody could make another admin any more."""
+
+
+def change_user(session: Session, user_id: int, changes: Mapping[str, Any]) -> tuple[User, list[str]] | None:
+    """Change columns of a user; what really changed, by name. None if there is no such user.
+
+    Other rights than before (role, agent_id, may_unmask, is_active) end the user's logins.
+    raises  LastAdminError
+    """
+    admins = session.scalars(select(User).where(User.role == "admin", User.is_active).with_for_update()).all()
+    user = session.get(User, user_id)
+    if user is None:
+        return None
+    changed = [name for name, value in changes.items() if getattr(user, name) != value]
+    for name in changed:
+        setattr(user, name, changes[name])
+    if admins == [user] and not (user.role == "admin" and user.is_active):
+        raise LastAdminError
+    if set(changed) & RIGHTS:
+        end_logins(session, user.id)
+    return user, changed
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """users with when each was last seen, by name; ``next``: the name to go on after."""
+
+    users: Sequence[tuple[User, datetime | None]]
+    next: str | None
+
+
+def list_users(session: Session, *, after: str = "", role: str = "", q: str = "", limit: int = 50) -> UserPage:
+    """q: part of the user name, the display name or the agent id."""
+    seen = select(func.max(tables.Session.seen_at)).where(tables.Session.user_id == User.id).scalar_subquery()
+    found = select(User, seen).where(User.name > after).order_by(User.name).limit(limit + 1)
+    if role:
+        found = found.where(User.role == role)
+    if q:
+        found = found.where(
+            or_(*(column.contains(q, autoescape=True) for column in (User.name, User.display_name, User.agent_id)))
+        )
+    rows = session.execute(found).all()
+    return UserPage(rows[:limit], rows[limit - 1][0].name if len(rows) > limit else None)
 
 
 # ---- logins

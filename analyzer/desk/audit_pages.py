@@ -1,0 +1,158 @@
+"""审计日志: who did what, and whether the log was touched. For admins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import Response
+
+from analyzer.desk.access import Principal, allow
+from analyzer.desk.pages import page
+from analyzer.desk.problems import errors
+from analyzer.desk.review_desk import ReviewDesk
+from analyzer.store import audit
+from analyzer.store.tables import AuditEntry, User
+
+MOST_SEQ = 2**31 - 1
+
+Admin = Annotated[Principal, Depends(allow("admin"))]
+
+# What people read; other actions are shown as they are.
+ACTIONS = {
+    "login": "登录", "login.failed": "登录失败", "logout": "退出登录", "password.changed": "修改密码",
+    "password.reset": "重设密码", "user.added": "添加用户", "user.changed": "修改用户", "call.viewed": "查看通话",
+    "recording.played": "播放录音", "clip.played": "播放片段", "run.imported": "导入运行", "whisper.sent": "发送提示",
+}  # fmt: skip
+MACHINES = {"service": "系统接口", "cli": "命令行", "system": "系统"}
+_PAGES = {"call": "/calls/{}", "rule": "/rules/{}", "calibration": "/calibrations/{}"}
+
+
+class AuditQuery(BaseModel):
+    """``from`` and ``to`` are days, both included; ``action`` and ``object`` also match what begins so, if they end in
+    ``.`` or ``:``. ``cursor``: the number of the entry before which to go on."""
+
+    actor: Annotated[str, Field(max_length=80)] = ""
+    action: Annotated[str, Field(max_length=60)] = ""
+    object: Annotated[str, Field(max_length=120)] = ""
+    since: Annotated[date | None, Field(alias="from")] = None
+    until: Annotated[date | None, Field(alias="to")] = None
+    cursor: Annotated[int | None, Field(ge=1, le=MOST_SEQ)] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class Entry(BaseModel):
+    """``actor_name``: the display name, where the actor is a user."""
+
+    seq: int
+    at: str
+    actor: str
+    actor_name: str | None
+    action: str
+    object: str
+    details: dict[str, Any]
+
+
+class AuditList(BaseModel):
+    entries: list[Entry]
+    next: int | None = None
+
+
+class Verification(BaseModel):
+    """``broken``: the first entry that does not fit, and ``why``. ``head``: note it elsewhere."""
+
+    entries: int
+    head: str | None
+    broken: int | None = None
+    why: str | None = None
+
+
+def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.get("/admin/audit", tags=["pages"])
+    def audit_page(request: Request, who: Admin) -> Response:
+        """The filter as it is typed: what means nothing filters nothing."""
+        asked = _lenient(dict(request.query_params))
+        with desk.store.reading() as session:
+            listed = _listed(session, asked)
+            people = session.execute(select(User.id, User.display_name).order_by(User.name).limit(500)).all()
+        rows = [(entry, ACTIONS.get(entry.action, entry.action), _link(entry.object)) for entry in listed.entries]
+        shown = _shown(asked)
+        given = {name: text for name, text in shown.items() if text}
+        older = {**given, "cursor": listed.next} if listed.next else None
+        return page(
+            request, "admin_audit", who, rows=rows, asked=shown, older=older, people=people, machines=MACHINES,
+            actions=ACTIONS,
+        )  # fmt: skip
+
+    @app.get("/api/desk/audit", tags=["audit"])
+    def list_audit(who: Admin, asked: Annotated[AuditQuery, Query()]) -> AuditList:
+        """Newest first."""
+        with desk.store.reading() as session:
+            return _listed(session, asked)
+
+    @app.get("/api/desk/audit/verify", tags=["audit"], responses=errors(403))
+    def verify(who: Admin) -> Verification:
+        """Reads the whole log."""
+        with desk.store.reading() as session:
+            found = audit.verify(session)
+        return Verification(
+            entries=found.entries, head=str(found.head) if found.head else None, broken=found.broken, why=found.why
+        )
+
+
+def _listed(session: Session, asked: AuditQuery) -> AuditList:
+    found = audit.list_entries(
+        session, actor=asked.actor, action=asked.action, object=asked.object, since=_midnight(asked.since),
+        until=_midnight(asked.until, days=1), before=asked.cursor, limit=asked.limit + 1,
+    )  # fmt: skip
+    shown = found[: asked.limit]
+    names = _names(session, shown)
+    entries = [
+        Entry(
+            actor_name=names.get(one.actor),
+            **{name: getattr(one, name) for name in Entry.model_fields if name != "actor_name"},
+        )
+        for one in shown
+    ]
+    return AuditList(entries=entries, next=shown[-1].seq if len(found) > asked.limit else None)
+
+
+def _names(session: Session, entries: Sequence[AuditEntry]) -> dict[str, str]:
+    numbers = {int(one.actor[5:]) for one in entries if one.actor.startswith("user:") and one.actor[5:].isdecimal()}
+    found = session.execute(select(User.id, User.display_name).where(User.id.in_(numbers)))
+    return {f"user:{number}": name for number, name in found}
+
+
+def _midnight(day: date | None, days: int = 0) -> datetime | None:
+    """When the day begins where this machine stands, or so many days later."""
+    if day is None or not date(1970, 1, 2) <= day <= date(9000, 1, 1):
+        return None
+    return (datetime.combine(day, time()) + timedelta(days=days)).astimezone()
+
+
+def _lenient(given: dict[str, str]) -> AuditQuery:
+    fields: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            AuditQuery.model_validate({name: value})
+        except ValueError:
+            continue
+        fields[name] = value
+    return AuditQuery.model_validate(fields)
+
+
+def _shown(asked: AuditQuery) -> dict[str, str]:
+    """The filter as its form shows it, without the place in the list."""
+    fields = asked.model_dump(by_alias=True, exclude={"cursor", "limit"})
+    return {name: "" if value is None else str(value) for name, value in fields.items()}
+
+
+def _link(subject: str) -> str | None:
+    kind, _, key = subject.partition(":")
+    return _PAGES[kind].format(key) if kind in _PAGES and key.isalnum() else None
