@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from analyzer.store.tables import AuditEntry, Call
+from analyzer.store.tables import Assignment, AuditEntry, Call, Finding
 from analyzer.web import booklet
 from tests.desk_stage import AGENT_ID, Stage, open_stage
 from tests.many_calls import NOW, add_calls
@@ -122,6 +122,21 @@ def test_the_list_of_findings_goes_on(stage: Stage, worth_of: dict[str, dict[str
         further = re.search(r'class="more"><a href="([^"]+)"', page)
         path = f"/worth/speech_rate{further[1].replace('&amp;', '&')}" if further else None
     assert len(seen) == len(set(seen)) == worth_of["speech_rate"]["flagged"]
+
+
+def test_findings_of_a_call_in_blind_review_are_not_given_away(stage: Stage) -> None:
+    with stage.store.writing() as session:
+        finding = session.scalars(select(Finding).where(Finding.decision == "confirmed")).first()
+        assert finding is not None
+        session.add_all(
+            Assignment(call_pk=finding.call_pk, reviewer_id=number, round=round_, created_at=NOW)
+            for number, round_ in ((3, "first"), (4, "second"))
+        )
+        path, link = f"/worth/{finding.rule}?all=true&decision=confirmed", f'#finding-{finding.id}"'
+    assert link not in stage.client("other_reviewer").get(path).text
+    assert link in stage.client("lead").get(path).text
+    with stage.store.writing() as session:
+        session.execute(delete(Assignment))
 
 
 def test_pages_without_calls_say_what_to_do(stage: Stage) -> None:

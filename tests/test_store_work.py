@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 
 from analyzer.desk.access import Principal
 from analyzer.review.sampling import Options, Quota
+from analyzer.review.workflow import RefusedError
 from analyzer.store import Store, open_store
 from analyzer.store.calibrations import (
     calibration,
@@ -23,7 +24,7 @@ from analyzer.store.calibrations import (
 )
 from analyzer.store.plans import draw_plan, make_plan, preview, progress
 from analyzer.store.tables import Assignment, AuditedSegment, Call, Finding, Review, Transition, Turn
-from analyzer.store.work import StaleError, WorkError, audit_of, finish, hear, next_item, queue, queue_length, withdraw
+from analyzer.store.work import audit_of, finish, hear, next_item, queue, queue_length, withdraw
 from tests.many_calls import NOW, add_calls, add_people
 
 ZONE = timezone(timedelta(hours=8))
@@ -149,7 +150,7 @@ def test_nobody_is_given_their_own_calls(store: Store) -> None:
 
 
 def test_a_plan_for_people_who_do_not_review_is_refused(store: Store) -> None:
-    with store.reading() as session, pytest.raises(WorkError, match="不是可用的质检员"):
+    with store.reading() as session, pytest.raises(RefusedError, match="不是可用的质检员"):
         preview(session, LEAD, "random", options(count=1, reviewers=[Quota(reviewer_id=6)]), ZONE)
 
 
@@ -158,7 +159,7 @@ def test_progress_is_counted_per_reviewer(store: Store) -> None:
     with store.writing() as session:
         assignment, _ = queue(session, 3)[0]
         assignment.state = "done"
-        withdraw(session, queue(session, 4)[0][0].id, NOW)
+        withdraw(session, LEAD, next(one.id for one, _ in queue(session, 4) if one.round == "first"), NOW)
     with store.reading() as session:
         parts = {part.reviewer_id: part for part in progress(session, [plan], NOW + timedelta(days=2))[plan]}
     assert (parts[3].done, parts[3].withdrawn, parts[4].withdrawn) == (1, 0, 1)
@@ -206,24 +207,23 @@ def test_in_a_blind_round_what_another_decided_still_waits(store: Store) -> None
             second.call_pk,
             findings[0].id,
         )
-        with pytest.raises(WorkError, match="没有判定"):
-            finish(session, second.reviewer_id, second.id, NOW)
+        with pytest.raises(RefusedError, match="没有判定"):
+            finish(session, REV1 if second.reviewer_id == 3 else REV2, second.id, NOW)
 
 
 def test_an_assignment_is_done_once_everything_of_it_is_decided(store: Store) -> None:
     drawn(store, "by_rule", count=1, rules=["opening"], reviewers=[Quota(reviewer_id=3)])
     with store.writing() as session:
         assignment, call = queue(session, 3)[0]
-        with pytest.raises(KeyError):
-            finish(session, 4, assignment.id, NOW)
+        with pytest.raises(RefusedError, match="没有"):
+            finish(session, REV2, assignment.id, NOW)
         for finding in call.findings:
             finding.decision = "overturned"
         session.flush()
-        finish(session, 3, assignment.id, NOW)
-        with pytest.raises(StaleError):
-            finish(session, 3, assignment.id, NOW)
-        with pytest.raises(StaleError):
-            withdraw(session, assignment.id, NOW)
+        finish(session, REV1, assignment.id, NOW)
+        finish(session, REV1, assignment.id, NOW + timedelta(hours=1))  # sent again
+        with pytest.raises(RefusedError, match="结束"):
+            withdraw(session, LEAD, assignment.id, NOW)
     assert count(store, Assignment.state == "done", Assignment.done_at == NOW) == 1
 
 
@@ -248,17 +248,17 @@ def test_an_audit_is_heard_by_its_reviewer_alone_and_ends_when_all_is_heard(stor
     with store.writing() as session:
         assignment, _ = queue(session, 3)[0]
         _, _, segments = audit_of(session, 3, assignment.id)
-        with pytest.raises(KeyError):
+        with pytest.raises(RefusedError, match="没有"):
             audit_of(session, 4, assignment.id)
-        with pytest.raises(KeyError):
+        with pytest.raises(RefusedError, match="没有"):
             hear(session, 4, segments[0].segment.id, [], NOW)
-        with pytest.raises(WorkError, match="没有判定"):
-            finish(session, 3, assignment.id, NOW)
+        with pytest.raises(RefusedError, match="没有判定"):
+            finish(session, REV1, assignment.id, NOW)
         for heard in segments:
             hear(session, 3, heard.segment.id, ["opening", "opening"], NOW)
-        finish(session, 3, assignment.id, NOW)
+        finish(session, REV1, assignment.id, NOW)
         assert segments[0].segment.missed == ["opening"]
-        with pytest.raises(StaleError):
+        with pytest.raises(RefusedError, match="结束"):
             hear(session, 3, segments[0].segment.id, [], NOW)
 
 
@@ -294,11 +294,11 @@ def test_nobody_sees_what_others_say_before_a_calibration_is_closed(store: Store
 
 def test_who_takes_no_part_sees_no_calibration(store: Store, meeting: int) -> None:
     with store.reading() as session:
-        with pytest.raises(KeyError):
+        with pytest.raises(RefusedError, match="没有"):
             calibration(session, REV3, meeting)
         assert list_calibrations(session, REV3, before=None, limit=9) == []
         assert len(list_calibrations(session, REV1, before=None, limit=9)) == 1
-    with pytest.raises(KeyError):
+    with pytest.raises(RefusedError, match="没有"):
         say(store, 5, meeting, "confirmed")
 
 
@@ -313,7 +313,7 @@ def test_a_closed_calibration_shows_who_said_what_and_how_far_they_agree(store: 
         assert seen.agreement is not None
         assert (seen.agreement.method, seen.agreement.n, seen.agreement.kappa) == ("fleiss", 2, 1.0)
         assert [one.decision for one in seen.said[seen.findings[0].id].values()] == ["confirmed", "confirmed"]
-    with pytest.raises(StaleError):
+    with pytest.raises(RefusedError, match="结束"):
         say(store, 3, meeting, "unsure")
 
 
@@ -330,7 +330,7 @@ def test_a_calibration_needs_two_reviewers_none_of_them_on_the_phone(store: Stor
     with store.writing() as session:
         own = session.scalars(select(Call.id).where(Call.agent_id == "3003")).first() or 0
         for reviewers, why in (([3], "两名"), ([3, 5], "自己的通话"), ([3, 6], "不是可用的质检员")):
-            with pytest.raises(WorkError, match=why):
+            with pytest.raises(RefusedError, match=why):
                 make_calibration(session, LEAD, own, "x", reviewers, by=2, due_at=None, now=NOW)
-        with pytest.raises(KeyError):
+        with pytest.raises(RefusedError, match="没有"):
             make_calibration(session, LEAD, 10**6, "x", [3, 4], by=2, due_at=None, now=NOW)

@@ -24,6 +24,7 @@ from analyzer.desk import (
     rule_pages,
     rules,
     webhook_pages,
+    work,
 )
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
@@ -41,6 +42,7 @@ AREAS = (
     media,
     reviewing,
     appeals,
+    work,
     insight,
     exports,
     rules,

@@ -22,6 +22,7 @@ from analyzer.privacy import mask
 from analyzer.review.agreement import Agreement
 from analyzer.review.trends import Figures, Scope, Sums, by_period, pareto, upheld
 from analyzer.review.worth import Estimate, Floor, RuleWorth
+from analyzer.store.deeds import blind_calls
 from analyzer.store.tables import Call, Finding
 from analyzer.store.trends import choices, conditions, figures, lately, local_zone
 from analyzer.store.worth import findings_behind, rules_worth, second_agreement
@@ -259,7 +260,7 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
         who: Reviewing,
         asked: Annotated[FindingsPeriod, Query()],
     ) -> Response:
-        """The findings behind a rule's figures."""
+        """The findings behind a rule's figures, without those of calls that the viewer reviews blind."""
         at = desk.clock()
         with desk.store.reading() as session:
             zone = local_zone(at)
@@ -267,8 +268,9 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
             rows = findings_behind(
                 session, conditions(who, scope, zone), rule, asked.decision, after=asked.after, limit=PAGE + 1
             )
-            shown = [_found(who, finding, call) for finding, call in rows[:PAGE]]
-        further = shown[-1]["id"] if len(rows) > PAGE else None
+            blind = blind_calls(session, who, [call.id for _, call in rows])
+            shown = [_found(who, finding, call) for finding, call in rows[:PAGE] if call.id not in blind]
+        further = rows[PAGE - 1][0].id if len(rows) > PAGE else None
         return page(
             request, "worth_findings", who, rule=rule, title=shown[0]["title"] if shown else rule, rows=shown,
             decision=asked.decision, decisions=DECISIONS, further=further, **_filters(desk, who, asked, scope),

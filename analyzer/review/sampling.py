@@ -11,6 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import blake2b
 from typing import Annotated, Literal, Self
 
@@ -33,8 +34,8 @@ class _Strict(BaseModel):
 class Frame(_Strict):
     """The calls that a plan draws from. Days are local, both ends included; what is empty takes all."""
 
-    first_day: Annotated[str | None, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = None
-    last_day: Annotated[str | None, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = None
+    first_day: date | None = None
+    last_day: date | None = None
     teams: list[Annotated[str, Field(max_length=120)]] = []
     agents: list[Annotated[str, Field(max_length=120)]] = []
     direction: Literal["inbound", "outbound", "unknown"] | None = None

@@ -125,11 +125,6 @@ class Scope:
     team: str = ""
     agent: str = ""
 
-    @classmethod
-    def of_days(cls, since: str | None, until: str | None) -> Scope:
-        """Days as ISO dates. Raises ValueError for what is none."""
-        return cls(date.fromisoformat(since) if since else None, date.fromisoformat(until) if until else None)
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, exists, select, true, update
 from sqlalchemy.orm import Session
 
 from analyzer.review.agreement import Agreement, among_many
+from analyzer.review.workflow import RefusedError
 from analyzer.store.calls import Viewer, visible_to
 from analyzer.store.tables import (
     Assignment,
@@ -23,7 +24,7 @@ from analyzer.store.tables import (
     Review,
     User,
 )
-from analyzer.store.work import NEEDS_DECISION, StaleError, WorkError, reviewers
+from analyzer.store.work import NEEDS_DECISION, people_who_review
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,15 @@ def make_calibration(
     session: Session, viewer: Viewer, call_pk: int, name: str, reviewer_ids: Sequence[int], *, by: int,
     due_at: datetime | None, now: datetime,
 ) -> Calibration:  # fmt: skip
-    """Raises KeyError for a call that is not there, WorkError for fewer than two reviewers or one in their own call."""
+    """raises  RefusedError for a call that is not there, fewer than two reviewers, or one in their own call"""
     call = session.scalar(select(Call).where(Call.id == call_pk, visible_to(viewer)))
     if call is None:
-        raise KeyError(call_pk)
-    people = reviewers(session, dict.fromkeys(reviewer_ids))
+        raise RefusedError("not_found", "没有这通电话，或您无权查看")
+    people = people_who_review(session, dict.fromkeys(reviewer_ids))
     if len(people) < 2:
-        raise WorkError("校准至少需要两名质检员")
+        raise RefusedError("invalid", "校准至少需要两名质检员")
     if any(person.agent is not None and person.agent == call.agent_id for person in people):
-        raise WorkError("不能评自己的通话：请更换质检员或通话")
+        raise RefusedError("invalid", "不能评自己的通话：请更换质检员或通话")
     calibration = Calibration(call_pk=call_pk, name=name, state="open", created_by=by, created_at=now)
     session.add(calibration)
     session.flush()
@@ -98,14 +99,14 @@ def _takes_part(viewer: Viewer) -> ColumnElement[bool]:
 
 
 def calibration(session: Session, viewer: Viewer, calibration_id: int) -> Meeting:
-    """raises  KeyError where the viewer takes no part"""
+    """raises  RefusedError"""
     row = session.execute(
         select(Calibration, Call)
         .join(Call, Call.id == Calibration.call_pk)
         .where(Calibration.id == calibration_id, _takes_part(viewer))
     ).first()
     if row is None:
-        raise KeyError(calibration_id)
+        raise RefusedError("not_found", "没有这次校准，或您没有参加")
     one, call = row
     findings = session.scalars(
         select(Finding)
@@ -164,7 +165,7 @@ def decide_in_calibration(
     session: Session, reviewer_id: int, calibration_id: int, finding_id: int, *, decision: str, reason: str,
     now: datetime,
 ) -> None:  # fmt: skip
-    """Say what a finding is, alone. Changes no finding. Raises KeyError, StaleError."""
+    """Say what a finding is, alone. Changes no finding. Raises RefusedError."""
     row = session.execute(
         select(Calibration, Finding, Call)
         .join(Call, Call.id == Calibration.call_pk)
@@ -173,10 +174,10 @@ def decide_in_calibration(
         .where(Calibration.id == calibration_id, Finding.id == finding_id)
     ).first()
     if row is None:
-        raise KeyError(finding_id)
+        raise RefusedError("not_found", "没有这条发现，或您没有参加这次校准")
     one, finding, call = row
     if one.state != "open":
-        raise StaleError("校准已经结束，不能再更改")
+        raise RefusedError("conflict", "校准已经结束，不能再更改")
     session.add(
         Review(call_pk=call.id, finding_id=finding.id, rule=finding.rule, round="calibration",
                calibration_id=one.id, decision=decision, reason=reason, reviewer_id=reviewer_id, at=now,
@@ -185,12 +186,12 @@ def decide_in_calibration(
 
 
 def close_calibration(session: Session, calibration_id: int, now: datetime) -> Calibration:
-    """End a session: everybody may now see what all said. Raises KeyError, StaleError."""
+    """End a session: everybody may now see what all said. Raises RefusedError."""
     one = session.scalar(select(Calibration).where(Calibration.id == calibration_id).with_for_update())
     if one is None:
-        raise KeyError(calibration_id)
+        raise RefusedError("not_found", "没有这次校准，或您没有参加")
     if one.state != "open":
-        raise StaleError("校准已经结束")
+        raise RefusedError("conflict", "校准已经结束")
     one.state, one.closed_at = "closed", now
     session.execute(
         update(Assignment)

@@ -27,6 +27,7 @@ from analyzer.review.sampling import (
     share_out,
 )
 from analyzer.review.trends import Scope
+from analyzer.review.workflow import RefusedError
 from analyzer.store.calls import Viewer
 from analyzer.store.tables import (
     Assignment,
@@ -39,7 +40,7 @@ from analyzer.store.tables import (
     User,
 )
 from analyzer.store.trends import conditions
-from analyzer.store.work import NEEDS_DECISION, WorkError, reviewers
+from analyzer.store.work import NEEDS_DECISION, people_who_review
 
 _REVIEWABLE = ("auto", "assigned", "unsure", "confirmed", "overturned")
 _CHUNK = 500  # ids in one statement
@@ -77,7 +78,7 @@ class Progress:
 
 
 def make_plan(session: Session, name: str, kind: Kind, options: Options, *, by: int, now: datetime) -> Plan:
-    """raises  WorkError for a plan that lacks something or names people who do not review"""
+    """raises  RefusedError"""
     _check(session, kind, options)
     plan = Plan(name=name, kind=kind, options=options.model_dump(mode="json"), created_by=by, created_at=now)
     session.add(plan)
@@ -91,7 +92,7 @@ def list_plans(session: Session, *, before: int | None, limit: int) -> list[Plan
 
 
 def preview(session: Session, viewer: Viewer, kind: Kind, options: Options, zone: timezone) -> Drawn:
-    """What the plan would draw now. Raises WorkError as ``make_plan`` does."""
+    """What the plan would draw now. Raises RefusedError."""
     people = _check(session, kind, options)
     frame = _frame(session, viewer, kind, options, zone)
     drawn = draw(kind, options, frame)
@@ -101,11 +102,11 @@ def preview(session: Session, viewer: Viewer, kind: Kind, options: Options, zone
 def draw_plan(session: Session, viewer: Viewer, plan_id: int, *, by: int, zone: timezone, now: datetime) -> Drawn:
     """Draw the plan and give the calls to its reviewers, once: drawn again it answers what it drew.
 
-    raises  KeyError for an unknown plan, WorkError as ``make_plan`` does
+    raises  RefusedError
     """
     plan = session.scalar(select(Plan).where(Plan.id == plan_id).with_for_update())
     if plan is None:
-        raise KeyError(plan_id)
+        raise RefusedError("not_found", "没有这个抽检计划")
     if plan.drawn_at is not None:
         return _drawn_before(session, plan)
     kind: Kind = plan.kind  # type: ignore[assignment]
@@ -141,8 +142,8 @@ def progress(session: Session, plan_ids: Iterable[int], now: datetime) -> dict[i
 def _check(session: Session, kind: Kind, options: Options) -> list[Reviewer]:
     lacking = complaint(kind, options)
     if lacking:
-        raise WorkError(lacking)
-    return reviewers(session, {quota.reviewer_id: quota.most for quota in options.reviewers})
+        raise RefusedError("invalid", lacking)
+    return people_who_review(session, {quota.reviewer_id: quota.most for quota in options.reviewers})
 
 
 def _frame(session: Session, viewer: Viewer, kind: Kind, options: Options, zone: timezone) -> list[Candidate]:
@@ -159,7 +160,7 @@ def _frame(session: Session, viewer: Viewer, kind: Kind, options: Options, zone:
 
 def _conditions(viewer: Viewer, kind: Kind, options: Options, zone: timezone) -> list[ColumnElement[bool]]:
     frame = options.frame
-    of = [*conditions(viewer, _scope(options), zone), *_free(kind, frame.never_assigned)]
+    of = [*conditions(viewer, Scope(frame.first_day, frame.last_day), zone), *_free(kind, frame.never_assigned)]
     for column, values in ((Call.team, frame.teams), (Call.agent_id, frame.agents)):
         if values:
             of.append(column.in_(values))
@@ -180,10 +181,6 @@ def _free(kind: Kind, never_assigned: bool) -> list[ColumnElement[bool]]:
         return [Call.state == "auto", ~reviews]
     taken = or_(Assignment.state == "open", Assignment.round == "second")
     return [Call.state.in_(_REVIEWABLE), ~reviews.where(taken)]
-
-
-def _scope(options: Options) -> Scope:
-    return Scope.of_days(options.frame.first_day, options.frame.last_day)
 
 
 def _flagged(session: Session, of: Sequence[ColumnElement[bool]], rules: Sequence[str]) -> dict[int, set[str]]:

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from analyzer.review.sampling import (
     Reviewer,
 )
-from analyzer.store.reviews import settle
+from analyzer.review.workflow import RefusedError
+from analyzer.store import audit, reviews
 from analyzer.store.tables import (
     Assignment,
     AuditedSegment,
@@ -22,7 +23,9 @@ from analyzer.store.tables import (
     Turn,
     User,
 )
+from analyzer.store.users import Principal
 
+_REVIEWS = ("first", "second")
 REVIEWING = ("reviewer", "lead", "admin")
 DECISIONS = ("confirmed", "overturned", "unsure")
 NEEDS_DECISION = and_(  # as analyzer.review.workflow means it; others may be decided and need not be
@@ -30,21 +33,13 @@ NEEDS_DECISION = and_(  # as analyzer.review.workflow means it; others may be de
 )
 
 
-class WorkError(ValueError):
-    """What was asked cannot be done; the message is for the person who asked."""
-
-
-class StaleError(WorkError):
-    """It could have been done earlier: it is closed, drawn or done by now."""
-
-
-def reviewers(session: Session, most: Mapping[int, int | None]) -> list[Reviewer]:
-    """Those people, with the most that each takes on. Raises WorkError for who does not review."""
+def people_who_review(session: Session, most: Mapping[int, int | None]) -> list[Reviewer]:
+    """Those people, with the most that each takes on. Raises RefusedError for who does not review."""
     people = session.scalars(select(User).where(User.id.in_(most), User.is_active, User.role.in_(REVIEWING)))
     found = [Reviewer(user.id, user.agent_id, most[user.id]) for user in people]
     unknown = set(most) - {reviewer.id for reviewer in found}
     if unknown:
-        raise WorkError(f"用户 {', '.join(map(str, sorted(unknown)))} 不是可用的质检员")
+        raise RefusedError("invalid", f"用户 {', '.join(map(str, sorted(unknown)))} 不是可用的质检员")
     return found
 
 
@@ -87,7 +82,7 @@ def next_item(
     work = session.execute(
         select(Assignment.call_pk, Assignment.round)
         .where(Assignment.reviewer_id == reviewer_id, Assignment.state == "open",
-               Assignment.round.in_(("first", "second")))
+               Assignment.round.in_(_REVIEWS))
         .order_by(*_DUE_FIRST)
     ).all()  # fmt: skip
     here = next((number for number, (call, _) in enumerate(work) if call == after_call), -1)
@@ -128,57 +123,59 @@ def _undecided(round_: str, reviewer_id: int) -> ColumnElement[bool]:
     return ~mine
 
 
-def finish(session: Session, reviewer_id: int, assignment_id: int, now: datetime) -> Assignment:
+def finish(session: Session, who: Principal, assignment_id: int, at: datetime) -> Assignment:
     """Say that an assignment is done.
 
-    raises  KeyError if the reviewer has none of that id, StaleError if it is not open, WorkError if something of it
-            still waits
+    Said again it changes nothing. raises RefusedError if it is not this person's, or something of it still waits
     """
-    found = session.scalar(
-        select(Assignment).where(Assignment.id == assignment_id, Assignment.reviewer_id == reviewer_id)
-    )
+    wanted = (Assignment.id == assignment_id, Assignment.reviewer_id == who.user_id)
+    found = session.scalar(select(Assignment).where(*wanted))
     if found is None:
-        raise KeyError(assignment_id)
+        raise RefusedError("not_found", "没有这项任务")
+    if found.round in _REVIEWS:
+        reviews.finish(session, who, assignment_id, at=at)
+        return found
+    if found.state == "done":
+        return found
     if found.state != "open":
-        raise StaleError("这项任务已经结束")
+        raise RefusedError("conflict", "这项任务已经撤回")
     left = _left(session, found)
     if left:
-        raise WorkError(f"还有 {left} 处没有判定")
-    found.state, found.done_at = "done", now
-    _ended(session, found, now)
+        raise RefusedError("conflict", f"还有 {left} 处没有判定")
+    found.state, found.done_at = "done", at
+    audit.append(session, who.actor, "assignment.done", f"call:{found.call_pk}", {"assignment": found.id}, at=at)
     return found
 
 
-def _ended(session: Session, assignment: Assignment, now: datetime) -> None:
-    """After the last of two reviewers it is known on what they differ."""
-    session.flush()
-    if assignment.round in ("first", "second"):
-        settle(session, assignment.call_pk, at=now)
-
-
 def _left(session: Session, assignment: Assignment) -> int:
+    """What of an audit or a calibration waits still."""
     if assignment.round == "audit":
         unheard = (AuditedSegment.assignment_id == assignment.id, AuditedSegment.missed.is_(None))
         return session.scalar(select(func.count()).select_from(AuditedSegment).where(*unheard)) or 0
-    mine = Review.reviewer_id == assignment.reviewer_id
-    if assignment.round == "calibration":
-        said = exists().where(Review.finding_id == Finding.id, mine, Review.calibration_id == assignment.calibration_id)
-        undecided: ColumnElement[bool] = ~said
-    else:
-        undecided = _undecided(assignment.round, assignment.reviewer_id)
-    waiting = (Finding.call_pk == assignment.call_pk, NEEDS_DECISION, Finding.source == "auto", undecided)
+    said = exists().where(
+        Review.finding_id == Finding.id,
+        Review.reviewer_id == assignment.reviewer_id,
+        Review.calibration_id == assignment.calibration_id,
+    )
+    waiting = (Finding.call_pk == assignment.call_pk, NEEDS_DECISION, Finding.source == "auto", ~said)
     return session.scalar(select(func.count()).select_from(Finding).where(*waiting)) or 0
 
 
-def withdraw(session: Session, assignment_id: int, now: datetime) -> Assignment:
-    """Take an open assignment from its reviewer. Raises KeyError, StaleError."""
+def withdraw(session: Session, who: Principal, assignment_id: int, at: datetime) -> Assignment:
+    """Take an open assignment from its reviewer; of a first or second review all that is open of the call.
+
+    raises  RefusedError
+    """
     found = session.get(Assignment, assignment_id)
     if found is None:
-        raise KeyError(assignment_id)
+        raise RefusedError("not_found", "没有这项任务")
     if found.state != "open":
-        raise StaleError("这项任务已经结束")
+        raise RefusedError("conflict", "这项任务已经结束")
+    if found.round in _REVIEWS:
+        reviews.withdraw(session, who, found.call_pk, at=at)
+        return found
     found.state = "withdrawn"
-    _ended(session, found, now)
+    audit.append(session, who.actor, "assignment.withdrawn", f"call:{found.call_pk}", {"assignment": found.id}, at=at)
     return found
 
 
@@ -195,13 +192,13 @@ class Heard:
 
 
 def audit_of(session: Session, reviewer_id: int | None, assignment_id: int) -> tuple[Assignment, Call, list[Heard]]:
-    """An audit's utterances in order of time; with a reviewer, only if it is theirs. Raises KeyError."""
+    """An audit's utterances in order of time; with a reviewer, only if it is theirs. Raises RefusedError."""
     wanted = [Assignment.id == assignment_id, Assignment.round == "audit"]
     if reviewer_id is not None:
         wanted.append(Assignment.reviewer_id == reviewer_id)
     found = session.execute(select(Assignment, Call).join(Call, Call.id == Assignment.call_pk).where(*wanted)).first()
     if found is None:
-        raise KeyError(assignment_id)
+        raise RefusedError("not_found", "没有这项任务")
     assignment, call = found
     turns = {turn.number: turn for turn in session.scalars(select(Turn).where(Turn.call_pk == call.id))}
     segments = session.scalars(
@@ -215,16 +212,16 @@ def audit_of(session: Session, reviewer_id: int | None, assignment_id: int) -> t
 
 
 def hear(session: Session, reviewer_id: int, segment_id: int, missed: Sequence[str], now: datetime) -> AuditedSegment:
-    """Note what an utterance breaks; nothing for an empty list. Raises KeyError, StaleError, WorkError."""
+    """Note what an utterance breaks; nothing for an empty list. Raises RefusedError."""
     row = session.execute(
         select(AuditedSegment, Assignment)
         .join(Assignment, Assignment.id == AuditedSegment.assignment_id)
         .where(AuditedSegment.id == segment_id, Assignment.reviewer_id == reviewer_id)
     ).first()
     if row is None:
-        raise KeyError(segment_id)
+        raise RefusedError("not_found", "没有这句话的审计任务")
     segment, assignment = row
     if assignment.state != "open":
-        raise StaleError("这项审计已经结束")
+        raise RefusedError("conflict", "这项审计已经结束")
     segment.missed, segment.at = sorted(set(missed)), now
     return segment
