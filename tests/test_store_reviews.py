@@ -366,9 +366,9 @@ def test_a_round_ended_from_the_queue_or_withdrawn_there_settles_it_too(store: S
     decide_all(store, people.ben, call_pk, OVERTURNED)
     with store.writing() as session:
         first, second = session.scalars(select(Assignment).order_by(Assignment.id))
-        work.finish(session, people.ben.user_id, second.id, NOW)
+        work.finish(session, people.ben, second.id, NOW)
         assert session.get_one(Call, call_pk).state == "confirmed"
-        work.withdraw(session, first.id, NOW)
+        work.withdraw(session, people.lead, first.id, NOW)
     assert call_of(store, call_pk).state == "disputed"
 
 

@@ -26,6 +26,9 @@ from analyzer.store.plans import draw_plan, make_plan, preview, progress
 from analyzer.store.tables import Assignment, AuditedSegment, Call, Finding, Review, Transition, Turn
 from analyzer.store.work import audit_of, finish, hear, next_item, queue, queue_length, withdraw
 from tests.many_calls import NOW, add_calls, add_people
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 ZONE = timezone(timedelta(hours=8))
 LEAD = Principal(2, "lead", "周主管", "lead")
@@ -35,19 +38,26 @@ REV1, REV2, REV3 = (Principal(number, f"rev{number - 2}", "", "reviewer") for nu
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "desk.db"
-    made = open_store(str(path))
-    with made.writing() as session:
-        add_people(session)
-        add_calls(session, 120, days=12, decided=0)
-    made.close()
+    _fill(open_store(str(path)))
     return path
 
 
-@pytest.fixture
-def store(template: Path, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(str(shutil.copy(template, tmp_path / "desk.db")))
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+def store(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "sqlite":
+        opened = open_store(str(shutil.copy(template, tmp_path / "desk.db")))
+    else:
+        opened = _fill(open_store(request.getfixturevalue("postgres_url")))
     yield opened
     opened.close()
+
+
+def _fill(store: Store) -> Store:
+    with store.writing() as session:
+        add_people(session)
+        add_calls(session, 120, days=12, decided=0)
+    store.close()
+    return store
 
 
 def options(**fields: Any) -> Options:

@@ -247,17 +247,6 @@ def finish(session: Session, who: Principal, assignment_id: int, *, at: datetime
     return deed.tell("assignment.done", assignment=assignment.id)
 
 
-def settle(session: Session, call_pk: int, *, at: datetime) -> None:
-    """To be called where an assignment ended in another way than by ``finish`` or ``withdraw``."""
-    call = session.get_one(Call, call_pk, with_for_update={"of": Call}, populate_existing=True)
-    now = read_call(session, call)
-    after = workflow.settle(now)
-    if after != now:
-        deed = Deed(session, call, None, at, _DIFFER)
-        deed.write(now, after, Action.DISPUTE)
-        deed.tell("call.settled", state=call.state)
-
-
 def share(
     session: Session,
     who: Principal,
