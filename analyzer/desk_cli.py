@@ -14,10 +14,11 @@ import typer
 
 from analyzer.errors import AnalyzerError, ConfigError, StoreError, worst_exit_code
 from analyzer.language import either
-from analyzer.store_options import PacksOption, StoreOption, open_desk_store, packs_folder
+from analyzer.store_options import PacksOption, StoreOption, media_folder, open_desk_store, packs_folder
 from analyzer.terminal import complain, help_text, note
 
 if TYPE_CHECKING:
+    from analyzer.store import Store
     from analyzer.store.audit import Head
 
 desk_app = typer.Typer()
@@ -60,6 +61,16 @@ def import_(
             ),
         ),
     ] = None,
+    copy_recordings: Annotated[
+        bool,
+        typer.Option(
+            "--copy-recordings",
+            help=help_text(
+                "Copy recordings into the desk's media folder, so that they are heard when the originals are gone.",
+                "把录音复制到复核台的媒体文件夹，原件移走后仍可播放。",
+            ),
+        ),
+    ] = False,
     store: StoreOption = None,
     packs: PacksOption = None,
 ) -> None:
@@ -84,11 +95,104 @@ def import_(
                     f"已复核保留 {result.kept}",
                 )
             )
+        if copy_recordings:
+            codes += _copy_recordings(opened)
     finally:
         opened.close()
     if codes:
         raise typer.Exit(worst_exit_code(codes))
     note(either("open the desk with `analyzer serve --no-live`", "用 analyzer serve --no-live 打开复核台"))
+
+
+def _copy_recordings(opened: Store) -> list[int]:
+    """The exit codes of recordings that could not be copied."""
+    from analyzer.media import MediaFolder
+    from analyzer.store.recordings import copy_recordings
+
+    faults: list[AnalyzerError] = []
+    copied = copy_recordings(opened, MediaFolder(media_folder()), on_fault=faults.append)
+    for fault in faults:
+        complain(fault)
+    typer.echo(either(f"{copied} recordings copied", f"已复制录音 {copied} 个"))
+    return [fault.exit_code for fault in faults]
+
+
+@db_app.command(
+    "purge",
+    help=help_text(
+        "Delete calls that are too old; those under appeal, in review or final stay and are listed.",
+        "删除超过保存期限的通话；申诉未结、复核中或已终审的保留并列出。",
+    ),
+)
+def purge(
+    older_than: Annotated[
+        int,
+        typer.Option(
+            "--older-than",
+            metavar="DAYS",
+            min=1,
+            help=help_text("Calls that began more days ago than this.", "早于多少天的通话。"),
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help=help_text("Say what would go; delete nothing.", "只列出，不删除。"))
+    ] = False,
+    recordings_only: Annotated[
+        bool,
+        typer.Option(
+            "--recordings-only",
+            help=help_text("Only recordings; findings and reviews stay.", "只删录音，保留质检与复核结果。"),
+        ),
+    ] = False,
+    final_too: Annotated[
+        bool,
+        typer.Option("--final-too", help=help_text("Also calls whose review is final.", "已终审的通话也删除。")),
+    ] = False,
+    reports: Annotated[
+        bool,
+        typer.Option("--reports", help=help_text("Also reports in the run folders.", "同时删除运行文件夹中的报告。")),
+    ] = False,
+    store: StoreOption = None,
+) -> None:
+    from datetime import timedelta
+
+    from analyzer.media import MediaFolder
+    from analyzer.store import retention
+
+    now = datetime.now(UTC)
+    media = MediaFolder(media_folder())
+    wanted = retention.Retention(now - timedelta(days=older_than), recordings_only, final_too, reports)
+    with closing(open_desk_store(store)) as opened:
+        if dry_run:
+            result = retention.foresee(opened, media, wanted)
+        else:
+            result = retention.purge(opened, media, wanted, actor="cli", now=now)
+    done = either("would go", "将删除") if dry_run else either("gone", "已删除")
+    for name, count in (("calls", result.calls), *((name, n) for name, n in result.rows.items() if name != "calls")):
+        if count or name == "calls":
+            typer.echo(f"{name}\t{count}\t{done}")
+    typer.echo(f"files\t{result.files}\t{done} ({result.bytes / 1e6:.1f} MB)")
+    for call_pk, why in result.kept:
+        typer.echo(either(f"kept\tcall {call_pk}\t{why}", f"保留\t通话 {call_pk}\t{why}"))
+
+
+@db_app.command(
+    "backup",
+    help=help_text(
+        "Copy the database into a new file while it is in use.", "在使用中把数据库完整复制到新文件（可随时进行）。"
+    ),
+)
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=help_text("The new file.", "新文件。"))],
+    store: StoreOption = None,
+) -> None:
+    from analyzer.store.backup import back_up
+
+    with closing(open_desk_store(store, upgrade=False)) as opened:
+        done = back_up(opened, file, actor="cli")
+    typer.echo(
+        either(f"{done.path}: {done.bytes / 1e6:.1f} MB, checked", f"{done.path}：{done.bytes / 1e6:.1f} MB，已校验")
+    )
 
 
 # ---- user

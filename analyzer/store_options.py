@@ -53,8 +53,9 @@ def packs_folder(given: Path | None) -> Path:
 
 
 def media_folder() -> Path:
-    """Peaks, playback copies and clips; may be emptied at any time."""
-    return data_folder() / "media"
+    """Peaks, playback copies and, where the import copies them, recordings."""
+    named = os.environ.get("ANALYZER_MEDIA")
+    return Path(named) if named else data_folder() / "media"
 
 
 def data_folder() -> Path:

@@ -22,6 +22,8 @@ from analyzer.desk.passwords import is_right
 from analyzer.errors import AnalyzerError
 from analyzer.store import open_store, users
 from analyzer.store.tables import AuditEntry, User
+from tests.desk_calls import many_reports, write_run
+from tests.sounds import chirps, write_sound
 
 PASSWORD = "correct-horse-7"
 
@@ -171,3 +173,34 @@ def test_the_first_start_leads_to_the_first_admin(server: subprocess.Popen[str],
     with store.reading() as session:
         assert users.count_users(session) == 1
     store.close()
+
+
+# ---- db purge, db backup
+
+
+def test_a_purge_says_what_would_go_and_then_deletes_it(run: Callable[..., Ran], tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", many_reports(2))
+    assert "2 new" in run("db", "import", str(folder)).out
+    tried = run("db", "purge", "--older-than", "1", "--dry-run")
+    assert (tried.code, "calls\t" in tried.out, "would go" in tried.out) == (0, True, True)
+    assert run("db", "purge", "--older-than", "0").code == 2
+
+
+def test_a_backup_is_a_file_that_serves_as_a_store(run: Callable[..., Ran], tmp_path: Path) -> None:
+    run("db", "import", str(write_run(tmp_path / "run", many_reports(2))))
+    assert "checked" in run("db", "backup", str(tmp_path / "copy.db")).out
+    assert run("db", "backup", str(tmp_path / "copy.db")).code == 2
+    assert run("audit", "verify", "--store", str(tmp_path / "copy.db")).code == 0
+
+
+def test_recordings_are_copied_where_asked(
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYZER_MEDIA", str(tmp_path / "media"))
+    sound = write_sound(tmp_path / "call.wav", chirps(1, []), chirps(1, [0.5]))
+    names = [report["call_id"] for report in many_reports(2)]
+    folder = write_run(tmp_path / "run", many_reports(2), {names[0]: sound, names[1]: tmp_path / "gone.wav"})
+    ran = run("db", "import", str(folder), "--copy-recordings")
+    assert "1 recordings copied" in ran.out
+    assert ran.code == 3
+    assert len(list((tmp_path / "media").rglob("original-0.wav"))) == 1

@@ -217,7 +217,7 @@ def test_the_folder_is_for_its_owner_only(media: MediaFolder, call: Recording) -
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Recording) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"file.*--media"):
+    with pytest.raises(StoreError, match=r"file.*ANALYZER_MEDIA"):
         MediaFolder(tmp_path / "file").playback(call)
 
 

@@ -15,6 +15,7 @@ from analyzer.desk import (
     appeals,
     audit_pages,
     calls,
+    data,
     exports,
     insight,
     login,
@@ -50,6 +51,7 @@ AREAS = (
     webhook_pages,
     admin_users,
     audit_pages,
+    data,
 )  # fmt: skip
 
 NAVIGATION = (

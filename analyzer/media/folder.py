@@ -194,7 +194,7 @@ class MediaFolder:
                 finally:
                     part.unlink(missing_ok=True)
         except (OSError, av.FFmpegError) as error:
-            raise StoreError(f"{path}: {error}; free the disk or choose another folder with --media") from None
+            raise StoreError(f"{path}: {error}; free the disk, or name another folder in ANALYZER_MEDIA") from None
 
 
 @lru_cache(maxsize=8)
