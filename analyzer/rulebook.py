@@ -80,6 +80,12 @@ class Sheet:
         }
 
 
+TOPICS = {
+    "body": "通话中", "closing": "结束语", "conduct": "服务行为", "hold": "等待与转接", "metadata": "通话属性",
+    "opening": "开场白", "scenario": "特殊场景", "speech": "语速与音量", "timing": "时长与应答", "wording": "用语",
+}  # fmt: skip
+
+
 def rule_rows(opened: PackFiles) -> list[dict[str, Any]]:
     """A row per rule of the pack, drafts and retired ones too. ``runs``: it is judged in the profile."""
     running = {rule.id for rule in opened.pack.rules}
@@ -228,7 +234,7 @@ def page_of(opened: PackFiles) -> str:
         f"<nav><ul>{''.join(_link(sheet) for sheets in topics.values() for sheet in sheets)}</ul></nav>",
     ]
     for topic, sheets in topics.items():
-        parts.append(f"<h2>{escape(topic)}</h2>")
+        parts.append(f"<h2>{escape(TOPICS.get(topic, topic))}</h2>")
         parts += map(_sheet_html, sheets)
     if ledger:
         parts.append(_ledger_html(ledger, {rule.id for rule in pack.rules}))

@@ -15,7 +15,7 @@ from analyzer.desk.problems import not_found
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.rulework import folder_in_force, opened
 from analyzer.labels import SEVERITIES
-from analyzer.rulebook import rule_rows, sheet_of
+from analyzer.rulebook import TOPICS, rule_rows, sheet_of
 from analyzer.rules.spec import Status
 
 Reader = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
@@ -28,7 +28,7 @@ _PROFILE = "standard"
 
 
 def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
-    words: dict[str, Any] = {"severities": SEVERITIES, "statuses": _STATUS}
+    words: dict[str, Any] = {"severities": SEVERITIES, "statuses": _STATUS, "topics": TOPICS}
 
     @app.get("/rules", tags=["pages"], response_class=HTMLResponse)
     def rules(request: Request, who: Reader) -> HTMLResponse:

@@ -83,7 +83,10 @@ function lanes(sides) {
 
 /** Peaks of the recording; where there is none, blocks of who spoke when. */
 function reader() {
-  if (detail.recording) return new Peaks(callId, detail.duration_ms, { onArrive: () => waveform.draw(), onTrouble: cannotHear }).read;
+  if (detail.recording) {
+    const asked = { onArrive: () => waveform.draw(), onTrouble: cannotHear };
+    return new Peaks(callId, detail.duration_ms, detail.recording.channels, asked).read;
+  }
   const turns = Object.groupBy(detail.turns, (turn) => turn.role);
   const said = Object.fromEntries(Object.entries(turns).map(([role, own]) => [role, own.map((turn) => [turn.start_ms, turn.end_ms])]));
   return blocks({ ...said, ...detail.activity });

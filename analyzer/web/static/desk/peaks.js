@@ -9,12 +9,12 @@ import { ask, isGood, troubleText } from "./api.js";
 
 const BUCKETS = 2_000; // of every piece that is fetched
 
-/** onArrive  () => void, when something that was missing came; onTrouble  (message) => void, when it never will */
+/** channels  roles, as the recording has them; onArrive  () => void, when something that was missing came; onTrouble  (message) => void, when it never will */
 export class Peaks {
   #pieces = new Map(); // "from/to" -> {fromMs, toMs, sides: {role: heights 0..1}} | null while it is on the way
 
-  constructor(callId, durationMs, { onArrive, onTrouble }) {
-    Object.assign(this, { callId, durationMs, onArrive, onTrouble });
+  constructor(callId, durationMs, channels, { onArrive, onTrouble }) {
+    Object.assign(this, { callId, durationMs, channels, onArrive, onTrouble });
   }
 
   read = (side, fromMs, toMs, width) => {
@@ -48,18 +48,21 @@ export class Peaks {
   }
 
   async #fetch(fromMs, toMs, key) {
-    const answer = await ask(`/calls/${this.callId}/peaks?buckets=${BUCKETS}&start_ms=${fromMs}&end_ms=${toMs}`);
-    if (!isGood(answer)) return void this.onTrouble(troubleText(answer));
-    const { start_ms, end_ms, channels } = answer.body;
-    const sides = Object.fromEntries(channels.map((one) => [one.role, heights(one)]));
-    this.#pieces.set(key, { fromMs: start_ms, toMs: end_ms, sides });
+    const query = `buckets=${BUCKETS}&from_ms=${fromMs}&to_ms=${toMs}`;
+    const answers = await Promise.all(
+      this.channels.map((role) => ask(`/calls/${this.callId}/peaks?${query}&channel=${role}`)),
+    );
+    const trouble = answers.find((answer) => !isGood(answer));
+    if (trouble) return void this.onTrouble(troubleText(trouble));
+    const sides = Object.fromEntries(answers.map(({ body }, at) => [this.channels[at], seen(body.peaks)]));
+    this.#pieces.set(key, { fromMs: answers[0].body.from_ms, toMs: answers[0].body.to_ms, sides });
     this.onArrive();
   }
 }
 
-/** -128..127 as heights 0..1; quiet speech is drawn tall enough to be seen. */
-function heights({ min, max }) {
-  return Float32Array.from(max, (one, at) => Math.sqrt(Math.max(one, -min[at]) / 128));
+/** Heights 0..1, with quiet speech drawn tall enough to be seen. */
+function seen(peaks) {
+  return Float32Array.from(peaks, Math.sqrt);
 }
 
 /** Where there is no sound to draw: who spoke when, as blocks. `spans`: {side: [[start_ms, end_ms], …]} */
