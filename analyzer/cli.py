@@ -38,7 +38,8 @@ from analyzer.model_options import (
     model_for,
     resolve_model,
 )
-from analyzer.rules_cli import Layout, rules_app
+from analyzer.report_cli import report_app
+from analyzer.rules_cli import rules_app
 from analyzer.terminal import RULES_PANEL, CallDirection, PackOption, ProfileOption, complain, help_text, note
 from analyzer.types import Direction
 
@@ -86,6 +87,7 @@ model_app = typer.Typer(
 )
 app.add_typer(model_app, name="model")
 app.add_typer(rules_app, name="rules")
+app.add_typer(report_app)
 app.add_typer(live_app)
 app.add_typer(desk_app)
 
@@ -260,17 +262,6 @@ Transcripts = Annotated[
         show_default=False,
         help=help_text("Files, folders or patterns.", "文字稿文件、文件夹或通配符。"),
     ),
-]
-ReportSources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN...",
-        show_default=False,
-        help=help_text("Run folders, folders of reports, or reports.", "运行文件夹、报告文件夹或报告文件。"),
-    ),
-]
-LayoutOption = Annotated[
-    Layout, typer.Option("--format", help=help_text("Tables, or one object.", "表格，或一个 JSON 对象。"))
 ]
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME|FOLDER", show_default=False, help=help_text("The model.", "模型名称或文件夹。"))
@@ -524,40 +515,6 @@ def check(
             output.add(outcome)
     output.end()
     raise typer.Exit(worst_exit_code([*codes, *output.codes]))
-
-
-# ---- report
-
-
-@app.command(
-    help=help_text(
-        "Add up reports: verdicts, rules and the standards' KPI.",
-        "汇总报告：结论、各规则的结果，以及标准规定的指标。",
-    )
-)
-def report(reports: ReportSources, pack: PackOption = "standard", format_: LayoutOption = Layout.TEXT) -> None:
-    from rich.console import Console
-
-    from analyzer.catalog import load_pack
-    from analyzer.render import print_totals
-    from analyzer.summary import read_reports, summarise
-
-    codes: list[int] = []
-
-    def usable() -> Iterator[dict[str, Any]]:
-        for found in read_reports(reports):
-            if isinstance(found, AnalyzerError):
-                complain(found)
-                codes.append(found.exit_code)
-            else:
-                yield found
-
-    summary = summarise(usable())
-    if format_ is Layout.JSON:
-        typer.echo(_utf8(json.dumps(summary, ensure_ascii=False)))
-    else:
-        print_totals(summary, {rule.id: rule.title for rule in load_pack(pack).rules}, Console())
-    raise typer.Exit(worst_exit_code(codes))
 
 
 # ---- model
