@@ -243,6 +243,16 @@ Quiet = Annotated[
         help=help_text("No scorecards, only the summary.", "不显示评分卡，只显示汇总。"),
     ),
 ]
+Unmasked = Annotated[
+    bool,
+    typer.Option(
+        "--unmasked",
+        help=help_text(
+            "Leave telephone numbers, ID cards and the like readable in the tables; reports always are.",
+            "表格中不遮盖电话、证件等个人信息；报告始终为原文。",
+        ),
+    ),
+]
 FailBelow = Annotated[
     float | None,
     typer.Option(
@@ -296,6 +306,7 @@ def score(
     format_: FormatOption = Format.TEXT,
     quiet: Quiet = False,
     fail_below: FailBelow = None,
+    unmasked: Unmasked = False,
 ) -> None:
     from analyzer.audio import find_recordings, missing_files, parse_layout
     from analyzer.catalog import load_pack
@@ -315,7 +326,7 @@ def score(
     rules = load_pack(pack, profile)
     recogniser = load_recogniser(model_for(model, calls), device, jobs, offline=offline)
     settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
-    output = _Output(format_, rules, quiet=quiet, fail_below=fail_below)
+    output = _Output(format_, rules, quiet=quiet, fail_below=fail_below, unmasked=unmasked)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
     try:
         with RunFolder(run or _run_folder(inputs), settings, inputs=_absolute(inputs), fresh=fresh) as folder:
@@ -373,7 +384,8 @@ def _score_all(
     scored = [call.call_id for call in calls if call.call_id not in failures]
     reports = (json.loads(run.report_text(call_id)) for call_id in scored)
     titles = {rule.id: rule.title for rule in pack.rules}
-    write_tables(reports, titles, run.path, [*unusable, *failures.values()], output.titles)
+    failed = [*unusable, *failures.values()]
+    write_tables(reports, titles, run.path, failed, output.titles, unmasked=output.unmasked)
     output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
 
@@ -394,7 +406,16 @@ class _InOrder:
 class _Output:
     """Reports to standard output in the format asked for, and what they add up to."""
 
-    def __init__(self, format_: Format, pack: Pack, *, quiet: bool = False, fail_below: float | None = None) -> None:
+    def __init__(
+        self,
+        format_: Format,
+        pack: Pack,
+        *,
+        quiet: bool = False,
+        fail_below: float | None = None,
+        unmasked: bool = False,
+    ) -> None:
+        self.unmasked = unmasked
         from analyzer.render import element_titles
 
         self.titles = element_titles(pack)

@@ -20,6 +20,7 @@ import xlsxwriter
 
 from analyzer.errors import StoreError
 from analyzer.labels import DIRECTIONS, OUTCOMES, ROLES, SEVERITIES, VERDICTS, clock
+from analyzer.privacy import mask_report
 from analyzer.runs import Failure
 
 Report = Mapping[str, Any]
@@ -46,6 +47,8 @@ def write_tables(
     folder: Path,
     failures: Iterable[Failure] = (),
     elements: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    *,
+    unmasked: bool = False,
 ) -> tuple[Path, ...]:
     """Write ``calls.csv``, ``findings.csv`` and ``calls.xlsx`` into ``folder``; a reader never sees one half written.
 
@@ -53,12 +56,14 @@ def write_tables(
     rules     id -> title of every rule of the pack, in the order wanted for the columns
     failures  calls without a report, for a sheet of their own (无法处理)
     elements  (rule id, element) -> title, for findings of something that was not said
+    unmasked  quotes as they were said, telephone numbers and all
     raises    StoreError if a file cannot be written (it may be open in Excel)
     """
     paths = tuple(folder / name for name in ("calls.csv", "findings.csv", "calls.xlsx"))
     parts = tuple(path.with_name(path.name + ".part") for path in paths)
+    shown = reports if unmasked else map(mask_report, reports)
     try:
-        _write(reports, _call_columns(rules), _finding_columns(rules, elements), failures, parts)
+        _write(shown, _call_columns(rules), _finding_columns(rules, elements), failures, parts)
         for part, path in zip(parts, paths, strict=True):
             part.replace(path)
     except (OSError, xlsxwriter.exceptions.XlsxWriterException) as error:

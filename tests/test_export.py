@@ -165,3 +165,13 @@ def test_tables_that_cannot_be_written_are_a_store_error_and_leave_the_old_ones(
     with pytest.raises(StoreError, match="No space left on device"):
         write_tables(breaks(), RULES, tmp_path)
     assert [row["call_id"] for row in csv_rows(tmp_path / "calls.csv")] == ["old"]
+
+
+@pytest.mark.parametrize("unmasked", [False, True])
+def test_identifiers_leave_in_the_tables_only_where_asked(tmp_path: Path, unmasked: bool) -> None:
+    write_tables([a_report(quote="号码一三八零零一三八零零零")], RULES, tmp_path, unmasked=unmasked)
+    book = openpyxl.load_workbook(tmp_path / "calls.xlsx")
+    cells = [str(cell.value) for row in book["质检发现"].iter_rows() for cell in row]
+    assert ("号码一三八零零一三八零零零" in cells) is unmasked
+    assert ("号码***********" in cells) is not unmasked
+    assert ("一三八零零" in (tmp_path / "findings.csv").read_text("utf-8-sig")) is unmasked

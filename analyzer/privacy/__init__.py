@@ -123,7 +123,7 @@ class _Quotes:
         if len(spans) != 1:
             return None
         turn, cut = spans[0]["turn"], slice(spans[0]["char_start"], spans[0]["char_end"])
-        if self._turns[turn][cut] != finding.get("quote"):
+        if turn >= len(self._turns) or self._turns[turn][cut] != finding.get("quote"):
             return None
         quote: str = self._stars[turn].text[cut]
         return quote

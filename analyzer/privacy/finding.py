@@ -83,6 +83,8 @@ def plain_of(text: str) -> str:
 
 
 def _narrow(character: str) -> str:
+    if "\ud800" <= character <= "\udfff":  # half a character, which no dictionary can be asked about
+        return "\ufffd"
     narrow = unicodedata.normalize("NFKC", character).lower()
     return narrow if len(narrow) == 1 else character
 
