@@ -81,7 +81,9 @@ def test_an_agent_sees_the_trends_of_their_own_shared_calls_alone(stage: Stage) 
         assert client.get(path).status_code == 403
 
 
-@pytest.mark.parametrize("query", ["from=gestern", "floor=2", "least=0", "by=moon", "unknown=1"])
+@pytest.mark.parametrize(
+    "query", ["from=gestern", "from=0001-01-01", "to=9999-12-31", "floor=2", "least=0", "by=moon", "unknown=1"]
+)
 def test_a_query_that_means_nothing_is_refused(stage: Stage, query: str) -> None:
     path = "/api/desk/worth" if "floor" in query or "least" in query else "/api/desk/trends"
     assert stage.client("lead").get(f"{path}?{query}").status_code == 422

@@ -83,6 +83,8 @@ def test_a_plan_is_previewed_made_and_drawn_once(stage: Stage) -> None:
         {"reviewers": [{"reviewer_id": 1}]},
         {"frame": {"first_day": "yesterday"}},
         {"frame": {"first_day": "2026-13-45"}},
+        {"frame": {"last_day": "9999-12-31"}},
+        {"reviewers": [{"reviewer_id": 2**70}]},
         {"unknown": 1},
     ],
 )
@@ -211,7 +213,7 @@ def test_what_is_said_in_an_audit_is_masked(stage: Stage, audit_id: int) -> None
 def meeting(stage: Stage) -> str:
     with stage.store.reading() as session:
         call = session.scalars(select(Finding.call_pk).limit(1)).one()
-    sent = {"name": "十一月", "call_id": call, "reviewers": [REVIEWER, OTHER]}
+    sent = {"name": "十一月", "call_id": call, "reviewers": [REVIEWER, OTHER], "due_day": "2026-11-30"}
     made = stage.client("lead").post("/api/desk/calibrations", json=sent)
     assert made.status_code == 201
     return f"/api/desk/calibrations/{made.json()['id']}"
@@ -226,6 +228,7 @@ def test_a_calibration_is_judged_alone_and_compared_once_closed(stage: Stage, me
     assert one.post(f"{meeting}/close").status_code == 403
     closed = lead.post(f"{meeting}/close").json()
     assert closed["items"][0]["said"] == {str(REVIEWER): {"decision": "confirmed", "reason": ""}}
+    assert {one["name"] for one in closed["participants"]} == {"王质检", "刘质检"}
     assert closed["agreement"]["why"] == "没有两人都评过的项"
     sent = {"finding_id": closed["items"][0]["id"], "decision": "unsure"}
     assert other.post(f"{meeting}/decisions", json=sent).status_code == 409

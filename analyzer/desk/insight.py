@@ -20,6 +20,7 @@ from analyzer.desk.review_desk import ReviewDesk
 from analyzer.labels import clock
 from analyzer.privacy import mask
 from analyzer.review.agreement import Agreement
+from analyzer.review.sampling import Day
 from analyzer.review.trends import Figures, Scope, Sums, by_period, pareto, upheld
 from analyzer.review.worth import Estimate, Floor, RuleWorth
 from analyzer.store.deeds import blind_calls
@@ -46,8 +47,8 @@ class Period(BaseModel):
     """Local days, both included; without any the 30 days up to the newest call. ``all`` takes every call."""
 
     model_config = ConfigDict(extra="forbid")
-    since: date | None = Field(None, alias="from")
-    until: date | None = Field(None, alias="to")
+    since: Day | None = Field(None, alias="from")
+    until: Day | None = Field(None, alias="to")
     team: Text = ""
     agent: Text = ""
     all: bool = False

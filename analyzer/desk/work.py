@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, time
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,8 @@ from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.shapes import CallRow
 from analyzer.desk.views import call_rows
 from analyzer.privacy import mask, mask_turns
-from analyzer.review.sampling import Kind, Options
+from analyzer.review.sampling import Day, Kind, Options
+from analyzer.review.sampling import Id as Reviewer
 from analyzer.store import audit, calibrations, plans, views, work
 from analyzer.store.tables import Calibration, Call, Plan, RuleResult, Turn, User
 from analyzer.store.trends import choices, local_zone
@@ -185,8 +186,8 @@ class HeardSent(_Sent):
 class CalibrationSent(_Sent):
     name: Name
     call_id: Annotated[int, Field(ge=1, le=MOST_ID, description="`id` of the call")]
-    reviewers: Annotated[list[int], Field(min_length=2, max_length=50)]
-    due_at: datetime | None = None
+    reviewers: Annotated[list[Reviewer], Field(min_length=2, max_length=50)]
+    due_day: Day | None = None
 
 
 class CalibrationRow(BaseModel):
@@ -401,7 +402,7 @@ def _add_calibrations(app: FastAPI, desk: ReviewDesk) -> None:
     def make_calibration(who: Leading, sent: CalibrationSent) -> CalibrationRow:
         """Ask several reviewers to judge one call, each alone."""
         at = desk.clock()
-        due_at = sent.due_at if sent.due_at is None or sent.due_at.tzinfo else sent.due_at.astimezone()
+        due_at = None if sent.due_day is None else datetime.combine(sent.due_day, time.max, local_zone(at))
         with desk.store.writing() as session:
             made = calibrations.make_calibration(
                 session, who, sent.call_id, sent.name, sent.reviewers, by=_me(who), due_at=due_at, now=at

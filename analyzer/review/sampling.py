@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MOST_CALLS = 100_000
 
 Kind = Literal["random", "per_agent", "by_rule", "by_score", "critical", "audit"]
+Id = Annotated[int, Field(ge=1, lt=2**31)]
+Day = Annotated[date, Field(ge=date(1970, 1, 2), le=date(9000, 1, 1))]  # a zone away from it is a date still
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=MOST_CALLS)]
 
@@ -34,8 +36,8 @@ class _Strict(BaseModel):
 class Frame(_Strict):
     """The calls that a plan draws from. Days are local, both ends included; what is empty takes all."""
 
-    first_day: date | None = None
-    last_day: date | None = None
+    first_day: Day | None = None
+    last_day: Day | None = None
     teams: list[Annotated[str, Field(max_length=120)]] = []
     agents: list[Annotated[str, Field(max_length=120)]] = []
     direction: Literal["inbound", "outbound", "unknown"] | None = None
@@ -63,8 +65,8 @@ class Band(_Strict):
 class Quota(_Strict):
     """A reviewer of the plan. ``most``: assignments that this plan may give them; null for no limit."""
 
-    reviewer_id: int
-    most: Annotated[int | None, Field(ge=0)] = None
+    reviewer_id: Id
+    most: Annotated[int | None, Field(ge=0, le=MOST_CALLS)] = None
 
 
 class Options(_Strict):

@@ -7,12 +7,11 @@ document.getElementById("calibration-form")?.addEventListener("submit", async (e
   event.preventDefault();
   const reviewers = [...byId("people").querySelectorAll(":checked")].map((box) => Number(box.value));
   if (reviewers.length < 2) return write(byId("wrong"), "请至少选两名质检员");
-  const due = byId("due").value;
   const answer = await post("/calibrations", {
     name: byId("name").value.trim(),
     call_id: Number(byId("call").value.match(/(\d+)\D*$/)?.[1] ?? 0),
     reviewers,
-    due_at: due ? new Date(`${due}T23:59:59`).toISOString() : null,
+    due_day: byId("due").value || null,
   });
   if (!isGood(answer)) return write(byId("wrong"), troubleText(answer));
   location.href = `/calibrations/${answer.body.id}`;
