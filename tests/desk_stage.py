@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import FastAPI
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from analyzer.desk.app import ReviewDesk
 from analyzer.serve.app import create_desk_app
-from analyzer.store import Store, open_store, users
+from analyzer.store import Store, audit, open_store, users
 from analyzer.store.tables import User
 
 BASE = "http://127.0.0.1:8765"
@@ -72,6 +73,15 @@ class Stage:
             given = {"password_hash": NO_PASSWORD, "at": self.clock(), **fields}
             self.users[name] = users.add_user(session, name=name, role=role, **given)
         return self.users[name]
+
+
+def tamper(store: Store, *statements: str) -> None:
+    """Change the audit log as whoever owns the database can."""
+    with store.writing() as session:
+        audit.unprotect(session.connection())
+        for statement in statements:
+            session.execute(text(statement))
+        audit.protect(session.connection())
 
 
 @cache

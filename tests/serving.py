@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from starlette.websockets import WebSocketDisconnect
 
 from analyzer.catalog import load_pack
 from analyzer.live.hub import Hub
@@ -90,6 +91,16 @@ def a_server(hub: Hub, **options: Any) -> Iterator[int]:
         thread.join(20)
         listening.close()
     assert not thread.is_alive()
+
+
+def drained(socket: Any) -> tuple[list[dict[str, Any]], int]:
+    """What comes until the server closes, and the code it closes with."""
+    messages = []
+    try:
+        while True:
+            messages.append(socket.receive_json())
+    except WebSocketDisconnect as closed:
+        return messages, closed.code
 
 
 def until(holds: Any, seconds: float = 20.0) -> None:

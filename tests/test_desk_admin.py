@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from analyzer.desk import passwords
 from analyzer.desk.admin_users import new_password
 from analyzer.store import audit, users
 from analyzer.store.tables import AuditEntry
-from tests.desk_stage import Stage, open_stage
+from tests.desk_stage import Stage, open_stage, tamper
 
 
 @pytest.fixture
@@ -192,8 +192,7 @@ def test_the_log_is_verified_from_the_page(filled: Stage) -> None:
     client = filled.client("admin")
     whole = client.get("/api/desk/audit/verify").json()
     assert (whole["entries"], whole["broken"]) == (8, None)
-    with filled.store.writing() as session:
-        session.execute(text("UPDATE audit SET object = 'call:99' WHERE seq = 4"))
+    tamper(filled.store, "UPDATE audit SET object = 'call:99' WHERE seq = 4")
     assert client.get("/api/desk/audit/verify").json()["broken"] == 4
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import select, text
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from analyzer.cli import app
@@ -23,6 +23,7 @@ from analyzer.errors import AnalyzerError
 from analyzer.store import open_store, users
 from analyzer.store.tables import AuditEntry, User
 from tests.desk_calls import many_reports, write_run
+from tests.desk_stage import tamper
 from tests.sounds import chirps, write_sound
 
 PASSWORD = "correct-horse-7"
@@ -123,13 +124,11 @@ def test_the_audit_log_is_verified_and_the_first_broken_entry_named(run: Callabl
     assert run("audit", "verify", "--known", head).code == 0
 
     store = open_store(str(tmp_path / "desk.db"))
-    with store.writing() as session:
-        session.execute(text("DELETE FROM audit WHERE seq = 3"))
+    tamper(store, "DELETE FROM audit WHERE seq = 3")
     assert run("audit", "verify").code == 0  # nothing in it shows that its end is cut off
     cut = run("audit", "verify", "--known", head)
     assert (cut.code, "entry 3" in cut.out) == (5, True)
-    with store.writing() as session:
-        session.execute(text("UPDATE audit SET actor = 'user:9' WHERE seq = 2"))
+    tamper(store, "UPDATE audit SET actor = 'user:9' WHERE seq = 2")
     store.close()
     broken = run("audit", "verify")
     assert (broken.code, broken.out) == (5, "audit log: entry 2: it was changed after it was written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,14 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from analyzer.live.hub import Hub
+from analyzer.serve import gate
 from analyzer.serve.app import create_app
 from analyzer.serve.audit import AUDIT
 from analyzer.serve.imports import Importer
+from analyzer.store import users
 from analyzer.store.tables import AuditEntry, Call
 from tests.desk_stage import AGENT_ID, BASE, OTHER_AGENT_ID, TOKEN, Stage, open_stage
-from tests.serving import HELLO, a_hub, frames, speech, text, until, web_folder
+from tests.serving import HELLO, a_hub, drained, frames, speech, text, until, web_folder
 
 
 @pytest.fixture
@@ -169,6 +172,21 @@ def test_a_supervisor_s_stream_does_not_count_as_the_agent_s_screen(live: Live) 
             pass
     events = live.client.get("/api/calls/c1/events", headers=lead).json()["events"]
     assert [event["state"] for event in events if event["type"] == "whisper"] == ["sent"]
+
+
+@pytest.mark.parametrize("path", ["/live/c1/events", "/live/calls"])
+@pytest.mark.usefixtures("call")
+def test_an_open_stream_ends_soon_after_its_login(live: Live, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "LOOK_S", 0.05)
+    with live.client.websocket_connect(path, headers=live.headers("lead")) as socket:
+        live.stage.clock.pass_(minutes=29)  # watching is use
+        time.sleep(0.3)
+        live.stage.clock.pass_(minutes=29)
+        socket.receive_json()
+        with live.stage.store.writing() as session:
+            users.end_logins(session, live.stage.users["lead"].id)
+        _, code = drained(socket)
+    assert code == 4401
 
 
 @pytest.mark.parametrize(

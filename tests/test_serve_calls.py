@@ -22,7 +22,7 @@ from analyzer.serve.app import create_app
 from analyzer.serve.asyncapi import asyncapi_document
 from analyzer.serve.audit import AUDIT, Audit
 from analyzer.serve.metrics import Metrics
-from tests.serving import BEARER, HELLO, TOKEN, a_hub, frames, speech, text, until, web_folder
+from tests.serving import BEARER, HELLO, TOKEN, a_hub, drained, frames, speech, text, until, web_folder
 
 
 @pytest.fixture
@@ -47,16 +47,6 @@ def begin(socket: Any, **changes: Any) -> dict[str, Any]:
     socket.send_text(text({**HELLO, **changes}))
     answer: dict[str, Any] = socket.receive_json()
     return answer
-
-
-def drained(socket: Any) -> tuple[list[dict[str, Any]], int]:
-    """What comes until the server closes, and the code it closes with."""
-    messages = []
-    try:
-        while True:
-            messages.append(socket.receive_json())
-    except WebSocketDisconnect as closed:
-        return messages, closed.code
 
 
 def play(client: TestClient, call_id: str, seconds: float = 8.0) -> list[int]:

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from analyzer.store import Store, audit, open_store
+from tests.desk_stage import tamper
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 
 @pytest.fixture
@@ -50,8 +55,7 @@ def test_a_log_that_nobody_touched_is_whole(store: Store) -> None:
 )
 def test_the_first_entry_that_was_touched_is_named(store: Store, touch: str, broken: int, why: str) -> None:
     _fill(store)
-    with store.writing() as session:
-        session.execute(text(touch))
+    tamper(store, touch)
     found = _verify(store)
     assert found.broken == broken
     assert why in str(found.why)
@@ -62,8 +66,7 @@ def test_a_log_that_was_cut_or_written_anew_is_known_by_a_head_noted_earlier(sto
     noted = _verify(store).head
     assert noted is not None
     assert _verify(store, noted).broken is None
-    with store.writing() as session:
-        session.execute(text("DELETE FROM audit WHERE seq > 3"))
+    tamper(store, "DELETE FROM audit WHERE seq > 3")
     assert _verify(store).broken is None
     assert _verify(store, noted).broken == 4
     _fill(store, 2)
@@ -81,6 +84,14 @@ def test_words_of_no_kind_that_a_database_may_change_are_taken(store: Store) -> 
         audit.append(session, "cli", "call.scored", "call:1", {"score": 86.5})
 
 
+@pytest.mark.parametrize("touch", ["UPDATE audit SET actor = 'cli'", "DELETE FROM audit WHERE seq = 2"])
+def test_the_database_refuses_to_change_or_delete_an_entry(store: Store, touch: str) -> None:
+    _fill(store)
+    with pytest.raises(DBAPIError, match="only ever added to"), store.writing() as session:
+        session.execute(text(touch))
+    assert _verify(store).entries == 5
+
+
 def _append_at_once(store: Store) -> audit.Verified:
     threads = [threading.Thread(target=_fill, args=(store, 10)) for _ in range(4)]
     for thread in threads:
@@ -93,3 +104,15 @@ def _append_at_once(store: Store) -> audit.Verified:
 def test_writers_at_once_make_one_chain(store: Store) -> None:
     found = _append_at_once(store)
     assert (found.entries, found.broken) == (40, None)
+
+
+@pytest.mark.system
+def test_the_log_is_one_chain_on_postgresql_too(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    found = _append_at_once(store)
+    assert (found.entries, found.broken) == (40, None)
+    with pytest.raises(DBAPIError, match="only ever added to"), store.writing() as session:
+        session.execute(text("TRUNCATE audit"))
+    tamper(store, "UPDATE audit SET details = '{}' WHERE seq = 7")
+    assert _verify(store).broken == 7
+    store.close()

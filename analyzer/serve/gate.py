@@ -12,6 +12,7 @@ refused here all the same.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from analyzer.web import CONTENT_SECURITY_POLICY
 COOKIE = "analyzer_token"
 MOST_BYTES = 64 * 1024  # of a request's body and of a WebSocket message: four seconds of stereo at 8 kHz
 MOST_DESK_BYTES = 1024 * 1024  # of what is sent to the desk: a rule file, a dialogue to try it on
+LOOK_S = 30.0  # how often it is looked whether the login of an open stream is over
 UNAUTHORISED, FOREIGN = 4401, 4403  # WebSocket close codes
 
 _PAGES = re.compile(r"/|/(overlay|supervisor)(/.*)?")
@@ -162,7 +164,27 @@ class Gate:
             await receive()
             await send({"type": "websocket.close", "code": code, "reason": "unauthorised"})
             return
-        await self._app(scope, receive, send)
+        await self._serve_stream(scope, receive, send)
+
+    async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An open stream counts as use of its login, and ends soon after it."""
+        who: Principal | None = scope["state"]["principal"]
+        session = _cookie(scope, SESSION_COOKIE)
+        if self._desk is None or who is None or who.user_id is None or session is None:
+            await self._app(scope, receive, send)
+            return
+        serving = asyncio.ensure_future(self._app(scope, receive, send))
+        try:
+            while not serving.done():
+                await asyncio.wait([serving], timeout=LOOK_S)
+                if not serving.done() and await run_in_threadpool(self._desk.principal, session) is None:
+                    serving.cancel()
+                    await asyncio.wait([serving])
+                    await send({"type": "websocket.close", "code": UNAUTHORISED, "reason": "unauthorised"})
+                    return
+            serving.result()
+        finally:
+            serving.cancel()
 
     # ---- tokens
 

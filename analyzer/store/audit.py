@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from analyzer.store.tables import AuditEntry
@@ -168,6 +168,42 @@ def _all(session: Session) -> Iterator[AuditEntry]:
         yield from entries
         after = entries[-1].seq
         session.expunge_all()
+
+
+# ---- the table
+
+
+_REFUSAL = "the audit log is only ever added to"
+_PROTECTION = {
+    "sqlite": (
+        f"CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+        f"CREATE TRIGGER audit_undeleted BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$",
+        "CREATE TRIGGER audit_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()",
+    ),
+}
+_UNPROTECTION = {
+    "sqlite": ("DROP TRIGGER audit_unchanged", "DROP TRIGGER audit_undeleted"),
+    "postgresql": ("DROP TRIGGER audit_unchanged ON audit", "DROP FUNCTION refuse_audit_change"),
+}
+
+
+def protect(connection: Connection) -> None:
+    """The database refuses to change or delete an entry. Who owns it can undo that; the chain then tells."""
+    for statement in _PROTECTION[connection.dialect.name]:
+        connection.execute(text(statement))
+
+
+def unprotect(connection: Connection) -> None:
+    for statement in _UNPROTECTION[connection.dialect.name]:
+        connection.execute(text(statement))
+
+
+# ---- inside
 
 
 def _wait_for_the_others(session: Session) -> None:

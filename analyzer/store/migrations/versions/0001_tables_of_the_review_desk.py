@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from analyzer.store.audit import protect, unprotect
 from analyzer.store.search import create_index, drop_index
 from analyzer.store.types import Json, UtcDateTime
 
@@ -512,9 +513,11 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_transitions_call_pk"), ["call_pk"], unique=False)
         batch_op.create_index(batch_op.f("ix_transitions_finding_id"), ["finding_id"], unique=False)
     create_index(op.get_bind())
+    protect(op.get_bind())
 
 
 def downgrade() -> None:
+    unprotect(op.get_bind())
     drop_index(op.get_bind())
     with op.batch_alter_table("transitions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_transitions_finding_id"))
