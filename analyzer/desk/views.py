@@ -36,7 +36,7 @@ from analyzer.desk.shapes import (
     TurnView,
 )
 from analyzer.labels import ELEMENTS
-from analyzer.privacy import mask, mask_turns
+from analyzer.privacy import mask, mask_turns, mask_values
 from analyzer.review.workflow import Action, Decision, State
 from analyzer.review.would_pass import would_pass_if
 from analyzer.store.deeds import Changed, blind_calls
@@ -111,7 +111,7 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
         profile=call.pack.profile,
         pass_mark=call.pack.pass_mark,
         recogniser=call.recogniser,
-        metadata=dict(call.attributes),
+        metadata=dict(call.attributes) if who.may_unmask else mask_values(call.attributes),
         metrics=dict(call.metrics),
         warnings=report["warnings"],
         activity=report.get("activity", {}),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from analyzer.privacy.finding import Identifier, find_identifiers
 from analyzer.privacy.numbers import Kind
 
-__all__ = ["Identifier", "Kind", "Masked", "mask", "mask_report", "mask_turns"]
+__all__ = ["Identifier", "Kind", "Masked", "mask", "mask_report", "mask_turns", "mask_values"]
 
 STAR = "*"
 
@@ -86,8 +86,8 @@ def mask_report(report: Mapping[str, Any], own: Collection[str] = ()) -> dict[st
         for element in (rule.get("elements") or {}).values():
             element["quote"] = hidden.masked(element.get("quote"))
         if rule.get("measured"):
-            rule["measured"] = _mask_values(rule["measured"], own)
-    masked["metadata"] = _mask_values(masked.get("metadata") or {}, own)
+            rule["measured"] = mask_values(rule["measured"], own)
+    masked["metadata"] = mask_values(masked.get("metadata") or {}, own)
     for turn, star in zip(turns, stars, strict=True):
         turn.update({key: _starred(turn[key], star.spans).text for key in _MASKED_TURN if key in turn})
     return masked
@@ -129,17 +129,17 @@ class _Quotes:
         return quote
 
 
-def _mask_values(value: Any, own: Collection[str]) -> Any:
+def mask_values(value: Any, own: Collection[str] = ()) -> Any:
     """Every text inside a JSON value masked."""
     if isinstance(value, str):
         return mask(value, own).text
     if isinstance(value, Mapping):
         return dict(_mask_items(value, own))
     if isinstance(value, list | tuple):
-        return [_mask_values(item, own) for item in value]
+        return [mask_values(item, own) for item in value]
     return value
 
 
 def _mask_items(values: Mapping[str, Any], own: Collection[str]) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        yield key, _mask_values(value, own)
+        yield key, mask_values(value, own)
