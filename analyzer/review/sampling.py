@@ -123,7 +123,8 @@ class Candidate:
 def draw(kind: Kind, options: Options, frame: Iterable[Candidate]) -> list[Candidate]:
     """The drawn calls, in order of their rank."""
     ranked = sorted(frame, key=lambda call: (rank(options.seed, call.call), call.call))
-    return [call for call in ranked if call.call in _DRAWN_BY[kind](options, ranked)]
+    drawn = _DRAWN_BY[kind](options, ranked)
+    return [call for call in ranked if call.call in drawn]
 
 
 def rank(seed: int, *of: int | str) -> bytes:
