@@ -266,6 +266,32 @@ def test_a_call_without_a_recording_says_so_and_is_reviewed_by_its_text(open_pag
     expect(page.locator("#now")).not_to_have_text("00:00")
 
 
+def test_the_queue_leads_from_finding_to_finding_and_from_call_to_call(open_page: Open, stage: Stage) -> None:
+    client, me = stage.client("lead"), stage.users["other_reviewer"].id
+    found = client.get("/api/desk/calls", params={"q": "mall-late-washer", "sort": "id"}).json()["calls"]
+    first, second = found[0]["id"], found[1]["id"]
+    for number, hours in ((second, 20), (first, 2)):
+        due_at = (stage.clock() + timedelta(hours=hours)).isoformat()
+        sent = {"action": "assign", "reviewer_id": me, "due_at": due_at}
+        assert client.post(f"/api/desk/calls/{number}/actions", json=sent).status_code == 200
+
+    page = open_page("other_reviewer", "/queue")
+    expect(page.locator("#sums")).to_contain_text("待复核 2 通")
+    expect(page.locator(".deadline").first).to_have_text("还剩 1 小时")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(rf"/calls/{first}\?from=queue&finding="))
+    page.wait_for_selector("html[data-ready]")
+    page.locator("#autoplay").uncheck()
+    total = int((page.locator("#progress").text_content() or "").rpartition("/")[2])
+    for done in range(1, total):
+        page.keyboard.press("1")
+        expect(page.locator("#progress")).to_have_text(f"已复核 {done} / {total}")
+    page.keyboard.press("1")
+    expect(page).to_have_url(re.compile(rf"/calls/{second}\?from=queue"))
+    own = stage.client("other_reviewer").get("/api/desk/queue").json()
+    assert own["open"] == 1
+
+
 # ---- from the reviewer to the agent and back
 
 

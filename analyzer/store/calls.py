@@ -111,11 +111,13 @@ def list_calls(
     conditions = [visible_to(viewer), *_conditions(session, viewer, wanted, now)]
     counted = select(Call.id).where(*conditions).limit(COUNTED).subquery()
     total = session.scalar(select(func.count()).select_from(counted)) or 0
-    statement: Select[Call] = select(Call).where(*conditions)
+    statement: Select[int] = select(Call.id).where(*conditions)
     if cursor is not None:
         statement = statement.where(_after(column, _read_cursor(cursor, column), descending=descending))
-    order = column.desc() if descending else column.asc()
-    rows = list(session.scalars(statement.order_by(column.is_(None), order, Call.id.desc()).limit(limit + 1)))
+    order = (column.desc() if descending else column.asc()).nulls_last()
+    ids = list(session.scalars(statement.order_by(order, Call.id.desc()).limit(limit + 1)))  # rows are long to sort
+    found = {call.id: call for call in session.scalars(select(Call).where(Call.id.in_(ids)))}
+    rows = [found[call_pk] for call_pk in ids]
     more = rows[limit:]
     return Page(rows[:limit], _cursor(rows[limit - 1], column) if more else None, total)
 

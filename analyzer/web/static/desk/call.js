@@ -85,7 +85,7 @@ function lanes(sides) {
 function reader() {
   if (detail.recording) {
     const asked = { onArrive: () => waveform.draw(), onTrouble: cannotHear };
-    return new Peaks(callId, detail.duration_ms, detail.recording.channels, asked).read;
+    return new Peaks(callId, detail.duration_ms, asked).read;
   }
   const turns = Object.groupBy(detail.turns, (turn) => turn.role);
   const said = Object.fromEntries(Object.entries(turns).map(([role, own]) => [role, own.map((turn) => [turn.start_ms, turn.end_ms])]));
@@ -99,7 +99,10 @@ function buildPlayer(sides) {
   byId("zoom-in").addEventListener("click", () => waveform.zoom(2));
   byId("zoom-out").addEventListener("click", () => waveform.zoom(0.5));
   byId("zoom-all").addEventListener("click", () => waveform.fit());
+  keepChoices();
+  transcript.follows = byId("follow").checked;
   byId("follow").addEventListener("change", (event) => (transcript.follows = event.target.checked));
+  if (player.canPlay) player.setRate(Number(byId("speed").value));
   for (const side of ["agent", "customer"]) {
     byId(`mute-${side}`).addEventListener("click", () => player.toggleMute(side));
     show(byId(`mute-${side}`), player.canMute && sides.includes(side));
@@ -113,6 +116,16 @@ function buildPlayer(sides) {
   player.addEventListener("refused", () => tell("浏览器不让自动播放，请点一下“播放”", { kind: "bad" }));
   drawPlayer();
   moved();
+}
+
+/** How somebody likes to listen stays as it is, on this machine. */
+function keepChoices() {
+  for (const field of [byId("speed"), byId("follow"), byId("autoplay")]) {
+    const kept = localStorage.getItem(`desk.${field.id}`);
+    if (kept !== null && field.type === "checkbox") field.checked = kept === "true";
+    else if (kept !== null) field.value = kept;
+    field.addEventListener("change", () => localStorage.setItem(`desk.${field.id}`, field.type === "checkbox" ? field.checked : field.value));
+  }
 }
 
 function drawPlayer() {
@@ -273,14 +286,16 @@ function goOn(finding) {
   if (byId("autoplay").checked) hear(finding);
 }
 
-/** Everything on this call is decided: out of the queue, the next one comes at once. */
+/** Everything on this call is decided: in the queue the next one comes at once, unless manual items were begun. */
 async function finished() {
   player.pause();
-  if (isFromQueue && missingItems(detail.manual) === 0) await toNextCall();
+  const left = missingItems(detail.manual);
+  const isBegun = left > 0 && left < detail.manual.length;
+  if (isFromQueue && !isBegun) await toNextCall();
   else tell("这通电话的发现都已复核");
 }
 
-/** In the queue: this assignment is done, on to the next one; from the list: the call below. */
+/** In the queue: what is done is handed in, on to the next one; from the list: the call below. */
 async function toNextCall() {
   if (!isFromQueue) {
     const next = ids[ids.indexOf(callId) + 1];
@@ -288,8 +303,10 @@ async function toNextCall() {
     else location.href = byId("back").href;
     return;
   }
-  const done = await finishAssignment();
-  if (!isGood(done)) return void refuse(done, toNextCall);
+  if (!byId("finish").hidden) {
+    const done = await finishAssignment();
+    if (!isGood(done)) return void tell(troubleText(done), { kind: "bad" });
+  }
   const answer = await ask(`/queue/next?after_call=${callId}`);
   const next = isGood(answer) ? answer.body : null;
   if (!next) {
@@ -343,7 +360,8 @@ async function act(action) {
   const { asks, needs, word } = CALL_ACTIONS[action];
   const why = asks ? await askWhy(word, asks, needs) : "";
   if (why === null) return;
-  const answer = await post(`/calls/${callId}/actions`, { action, why, version: detail.version });
+  const me = action === "assign" ? { reviewer_id: Number(byId("call").dataset.user) } : {};
+  const answer = await post(`/calls/${callId}/actions`, { action, why, version: detail.version, ...me });
   if (!isGood(answer)) return refuse(answer, () => act(action));
   take(answer.body);
   tell(`已${word}`);

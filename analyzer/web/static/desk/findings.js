@@ -89,8 +89,9 @@ export class FindingCards {
 
   #body(finding) {
     const body = make("div", "card-body");
-    const hear = button("▶ 听这一段", "hear", () => this.onHear(finding));
-    body.append(make("p", "message", finding.message), hear, facts(finding));
+    const hear = button("▶ 听 ", "hear", () => this.onHear(finding));
+    hear.append(make("kbd", "", "R"));
+    body.append(make("div", "message-row", make("p", "message", finding.message), hear), facts(finding));
     if (finding.would_pass_if) body.append(make("p", "would-pass", makeShape("→"), ` ${finding.would_pass_if}`));
     if (finding.suggestion) body.append(make("p", "better", make("span", "label", "更好的说法"), finding.suggestion));
     if (finding.clauses.length) body.append(clauseList(finding.clauses));
@@ -178,13 +179,14 @@ function decisionParts(finding) {
 
 function facts(finding) {
   const list = make("dl", "facts");
-  const add = (name, ...values) => list.append(make("dt", "", name), make("dd", "", ...values));
+  const add = (name, ...values) => list.append(make("div", "fact", make("dt", "", name), make("dd", "", ...values)));
   if (finding.category && /[\u4e00-\u9fff]/.test(finding.category)) add("类别", finding.category);
   add("命中方式", MATCHES[finding.match] ?? finding.match);
   if (finding.confidence !== null) add("识别把握", `${Math.round(finding.confidence * 100)}%`);
   if (typeof finding.measured?.value === "number") add("实测", ...measureParts(finding.measured));
-  add("规则", make("a", "", finding.rule));
-  list.lastElementChild.firstElementChild.href = `/rules/${encodeURIComponent(finding.rule)}`;
+  const rule = make("a", "", finding.rule);
+  rule.href = `/rules/${encodeURIComponent(finding.rule)}`;
+  add("规则", rule);
   return list;
 }
 

@@ -45,7 +45,10 @@ function itemForm(item, onScore) {
     save.disabled = !form.elements[`item-${item.id}`].value;
   };
   form.append(choices, lost, comment, save);
-  form.addEventListener("change", update);
+  form.addEventListener("change", (event) => {
+    update();
+    if (event.target.type === "radio" && event.target.value !== "violation") form.requestSubmit(); // nothing more to say
+  });
   update();
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

@@ -9,21 +9,19 @@ import { ask, isGood, troubleText } from "./api.js";
 
 const BUCKETS = 2_000; // of every piece that is fetched
 
-/** channels  roles, as the recording has them; onArrive  () => void, when something that was missing came; onTrouble  (message) => void, when it never will */
+/** onArrive  () => void, when something that was missing came; onTrouble  (message) => void, when it never will */
 export class Peaks {
-  #pieces = new Map(); // "from/to" -> {fromMs, toMs, sides: {role: heights 0..1}} | null while it is on the way
+  #pieces = new Map(); // "side/from/to" -> {fromMs, toMs, peaks: heights 0..1} | null while it is on the way
 
-  constructor(callId, durationMs, channels, { onArrive, onTrouble }) {
-    Object.assign(this, { callId, durationMs, channels, onArrive, onTrouble });
+  constructor(callId, durationMs, { onArrive, onTrouble }) {
+    Object.assign(this, { callId, durationMs, onArrive, onTrouble });
   }
 
   read = (side, fromMs, toMs, width) => {
-    const tiles = this.#tilesOf(fromMs, toMs);
-    const whole = this.#piece(0, this.durationMs);
-    const pieces = tiles.map(([from, to]) => this.#piece(from, to));
+    const whole = this.#piece(side, 0, this.durationMs);
+    const pieces = this.#tilesOf(fromMs, toMs).map(([from, to]) => this.#piece(side, from, to));
     if (!whole && pieces.every((piece) => !piece)) return null;
-    const pieceAt = (ms) => pieces.find((piece) => piece && ms >= piece.fromMs && ms < piece.toMs) ?? whole;
-    return columns(fromMs, toMs, width, pieceAt, side);
+    return columns(fromMs, toMs, width, (ms) => pieces.find((piece) => piece && ms >= piece.fromMs && ms < piece.toMs) ?? whole);
   };
 
   /** Tiles are the call halved again and again, so what was fetched once fits every later view of that depth. */
@@ -38,31 +36,22 @@ export class Peaks {
     return tiles;
   }
 
-  #piece(fromMs, toMs) {
-    const key = `${fromMs}/${toMs}`;
+  #piece(side, fromMs, toMs) {
+    const key = `${side}/${fromMs}/${toMs}`;
     if (!this.#pieces.has(key)) {
       this.#pieces.set(key, null);
-      this.#fetch(fromMs, toMs, key);
+      this.#fetch(side, fromMs, toMs, key);
     }
     return this.#pieces.get(key);
   }
 
-  async #fetch(fromMs, toMs, key) {
-    const query = `buckets=${BUCKETS}&from_ms=${fromMs}&to_ms=${toMs}`;
-    const answers = await Promise.all(
-      this.channels.map((role) => ask(`/calls/${this.callId}/peaks?${query}&channel=${role}`)),
-    );
-    const trouble = answers.find((answer) => !isGood(answer));
-    if (trouble) return void this.onTrouble(troubleText(trouble));
-    const sides = Object.fromEntries(answers.map(({ body }, at) => [this.channels[at], seen(body.peaks)]));
-    this.#pieces.set(key, { fromMs: answers[0].body.from_ms, toMs: answers[0].body.to_ms, sides });
+  async #fetch(side, fromMs, toMs, key) {
+    const answer = await ask(`/calls/${this.callId}/peaks?channel=${side}&buckets=${BUCKETS}&from_ms=${fromMs}&to_ms=${toMs}`);
+    if (!isGood(answer)) return void this.onTrouble(troubleText(answer));
+    const { from_ms, to_ms, peaks } = answer.body;
+    this.#pieces.set(key, { fromMs: from_ms, toMs: to_ms, peaks: peaks.map((one) => one ** 0.7) }); // quiet speech is seen too
     this.onArrive();
   }
-}
-
-/** Heights 0..1, with quiet speech drawn tall enough to be seen. */
-function seen(peaks) {
-  return Float32Array.from(peaks, Math.sqrt);
 }
 
 /** Where there is no sound to draw: who spoke when, as blocks. `spans`: {side: [[start_ms, end_ms], …]} */
@@ -78,18 +67,17 @@ export function blocks(spans) {
   };
 }
 
-function columns(fromMs, toMs, width, pieceAt, side) {
+function columns(fromMs, toMs, width, pieceAt) {
   const tall = new Float32Array(width);
   const step = (toMs - fromMs) / width;
   for (let x = 0; x < width; x += 1) {
     const ms = fromMs + x * step;
     const piece = pieceAt(ms);
-    const peaks = piece?.sides[side];
-    if (!peaks) continue;
-    const perMs = peaks.length / (piece.toMs - piece.fromMs);
+    if (!piece) continue;
+    const perMs = piece.peaks.length / (piece.toMs - piece.fromMs);
     const first = Math.floor((ms - piece.fromMs) * perMs);
-    const last = Math.max(first, Math.min(peaks.length, Math.floor((ms + step - piece.fromMs) * perMs)) - 1);
-    for (let at = first; at <= last; at += 1) tall[x] = Math.max(tall[x], peaks[at] ?? 0);
+    const last = Math.max(first, Math.min(piece.peaks.length, Math.floor((ms + step - piece.fromMs) * perMs)) - 1);
+    for (let at = first; at <= last; at += 1) tall[x] = Math.max(tall[x], piece.peaks[at] ?? 0);
   }
   return tall;
 }

@@ -10,6 +10,8 @@ import { scoreCell, severityCounts, twoLines } from "./row_parts.js";
 import { tell } from "./toast.js";
 import { ROUNDS, STATES } from "./words.js";
 
+const DONE_SHOWN = 50;
+
 load();
 
 onKeys({
@@ -22,21 +24,19 @@ onKeys({
 byId("start").addEventListener("click", begin);
 
 async function load() {
-  const [open, done] = await Promise.all([ask("/queue?state=open&limit=200"), ask("/queue?state=done&limit=50")]);
+  const [open, done] = await Promise.all([ask("/queue?state=open&limit=200"), ask(`/queue?state=done&limit=${DONE_SHOWN}`)]);
   if (!isGood(open)) {
     write(byId("sums"), "");
     return tell(troubleText(open), { kind: "bad" });
   }
-  draw(open.body.assignments, isGood(done) ? done.body.assignments : []);
+  draw(open.body, isGood(done) ? done.body.assignments : []);
   document.documentElement.dataset.ready = "true";
 }
 
-function draw(open, done) {
-  const late = open.filter((one) => one.due_at && untilText(one.due_at).isOver).length;
-  write(byId("sums"), `待复核 ${open.length} 通${late ? `，逾期 ${late} 通` : ""} · 已完成 ${done.length} 通`);
-  const share = open.length + done.length ? done.length / (open.length + done.length) : 0;
-  setStyle(byId("bar-done"), "--done", share);
-  setAttribute(byId("bar"), "aria-valuemax", open.length + done.length);
+function draw({ assignments: open, open: count, overdue }, done) {
+  write(byId("sums"), `待复核 ${count} 通${overdue ? `，逾期 ${overdue} 通` : ""} · 已完成 ${done.length}${done.length === DONE_SHOWN ? "+" : ""} 通`);
+  setStyle(byId("bar-done"), "--done", count + done.length ? done.length / (count + done.length) : 0);
+  setAttribute(byId("bar"), "aria-valuemax", count + done.length);
   setAttribute(byId("bar"), "aria-valuenow", done.length);
   byId("start").disabled = open.length === 0;
   show(byId("table"), open.length > 0);

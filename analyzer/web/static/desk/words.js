@@ -34,6 +34,8 @@ export const APPEALS = { open: "待处理", upheld: "成立", rejected: "驳回"
 
 /** What may be done to a whole call. `asks`: a word about it is wanted first; `needs`: it cannot be empty. */
 export const CALL_ACTIONS = {
+  assign: { word: "分配给我" },
+  withdraw: { word: "撤回分配", asks: "收回还没有完成的分配。可以写下说明（可不填）" },
   share: { word: "下发给坐席", asks: "坐席会看到复核结果，并可在期限内申诉。可以附一句话（可不填）" },
   acknowledge: { word: "确认收到" },
   finalise: { word: "终审", asks: "终审之后不能再改。可以写下说明（可不填）" },
