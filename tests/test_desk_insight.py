@@ -106,7 +106,7 @@ def test_the_page_of_rules_links_to_as_many_findings_as_it_counts(
     client = stage.client("reviewer")
     assert "/worth/opening?" in client.get("/worth").text
     listed = client.get("/worth/opening?all=true&decision=overturned").text
-    assert listed.count("#finding-") == worth_of["opening"]["overturned"]
+    assert listed.count("?finding=") == worth_of["opening"]["overturned"]
 
 
 def test_quotes_are_masked_unless_the_viewer_may_read_them(stage: Stage) -> None:
@@ -120,7 +120,7 @@ def test_the_list_of_findings_goes_on(stage: Stage, worth_of: dict[str, dict[str
     path: str | None = "/worth/speech_rate?all=true"
     while path:
         page = client.get(path).text
-        seen += re.findall(r"#finding-(\d+)", page)
+        seen += re.findall(r"\?finding=(\d+)", page)
         further = re.search(r'class="more"><a href="([^"]+)"', page)
         path = f"/worth/speech_rate{further[1].replace('&amp;', '&')}" if further else None
     assert len(seen) == len(set(seen)) == worth_of["speech_rate"]["flagged"]
@@ -134,7 +134,7 @@ def test_findings_of_a_call_in_blind_review_are_not_given_away(stage: Stage) -> 
             Assignment(call_pk=finding.call_pk, reviewer_id=number, round=round_, created_at=NOW)
             for number, round_ in ((3, "first"), (4, "second"))
         )
-        path, link = f"/worth/{finding.rule}?all=true&decision=confirmed", f'#finding-{finding.id}"'
+        path, link = f"/worth/{finding.rule}?all=true&decision=confirmed", f'?finding={finding.id}"'
     assert link not in stage.client("other_reviewer").get(path).text
     assert link in stage.client("lead").get(path).text
     with stage.store.writing() as session:
