@@ -244,10 +244,49 @@ def test_a_device_that_is_back_goes_on_at_its_place_and_the_gap_is_stated(begin:
     wait_for(lambda: call.session.told)
     call.speak("USB Headset", blocks=100)
     sound.plugged.add("Monitor of Speakers")
-    wait_for(lambda: ("back", (Role.CUSTOMER,)) in call.session.told)
+    wait_for(lambda: sound.streams["Monitor of Speakers"].active)
     call.speak("USB Headset", "Monitor of Speakers", blocks=20)
+    assert call.session.told == [("gone", (Role.CUSTOMER,)), ("back", (Role.CUSTOMER,))]
     assert call.session.of(Role.CUSTOMER)[5].position == 105 * BLOCK
     assert call.session.intake.losses["gaps"] == {"customer": [(100, 2_100)]}
+
+
+def test_a_device_whose_stream_opens_is_back_with_its_first_block_only(begin: Begin) -> None:
+    sound = FakeSound(TWO)
+    call = begin(sound, two_devices(sound))
+    call.speak("USB Headset", "Monitor of Speakers", blocks=5)
+    sound.unplug("Monitor of Speakers")
+    wait_for(lambda: call.session.told)
+    sound.plugged.add("Monitor of Speakers")
+    wait_for(lambda: sound.streams["Monitor of Speakers"].active)
+    opened = sound.streams["Monitor of Speakers"]
+    call.speak("USB Headset", blocks=200)
+    assert call.session.told == [("gone", (Role.CUSTOMER,))], "an open stream is no sound"
+    assert sound.streams["Monitor of Speakers"] is opened, "it is waited for"
+    call.speak("USB Headset", "Monitor of Speakers")
+    wait_for(lambda: call.session.told[1:] == [("back", (Role.CUSTOMER,))])
+
+
+def test_a_stream_that_opens_and_never_delivers_is_closed_and_the_device_looked_for_again(begin: Begin) -> None:
+    sound = FakeSound(TWO)
+    call = begin(sound, two_devices(sound))
+    call.speak("USB Headset", "Monitor of Speakers", blocks=5)
+    sound.unplug("Monitor of Speakers")
+    wait_for(lambda: call.session.told)
+    sound.plugged.add("Monitor of Speakers")
+    wait_for(lambda: sound.streams["Monitor of Speakers"].active)
+    dead = sound.streams["Monitor of Speakers"]
+    call.speak("USB Headset", blocks=260)
+    wait_for(lambda: dead.closed and sound.streams["Monitor of Speakers"].active)
+    assert call.session.told == [("gone", (Role.CUSTOMER,))]
+
+
+def test_a_stream_that_is_slow_to_begin_is_not_gone(begin: Begin) -> None:
+    sound = FakeSound(TWO)
+    call = begin(sound, two_devices(sound))
+    call.speak("USB Headset", blocks=150)
+    call.speak("USB Headset", "Monitor of Speakers")
+    assert not call.session.told
 
 
 def test_a_stream_that_delivers_nothing_for_a_second_counts_as_gone(begin: Begin) -> None:
@@ -274,10 +313,12 @@ def test_a_device_portaudio_does_not_list_any_more_is_found_when_another_process
     call.speak("USB Headset", blocks=5)
     assert sound.initialised == 1
     seen.append("Monitor of Speakers (hw:2,0)")  # in another socket
-    wait_for(lambda: ("back", (Role.CUSTOMER,)) in call.session.told)
+    wait_for(lambda: "Monitor of Speakers (hw:2,0)" in sound.streams)
     assert sound.initialised > 1
+    wait_for(lambda: call.session.told[1:] == [("gone", (Role.AGENT,))])  # interrupted, so that the other is found
     wait_for(lambda: sound.streams["USB Headset"].active)
     call.speak("USB Headset", "Monitor of Speakers (hw:2,0)", blocks=3)
+    assert sorted(call.session.told[2:]) == [("back", (Role.AGENT,)), ("back", (Role.CUSTOMER,))]
 
 
 def test_a_call_can_end_while_its_only_device_is_away(begin: Begin) -> None:

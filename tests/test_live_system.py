@@ -94,11 +94,15 @@ def test_a_device_whose_plug_is_pulled_during_a_call_is_heard_again_once_it_is_b
     time.sleep(1)  # something is heard
     pulse.unplug()
     call.wait_for("听不到坐席、客户声道")
+    time.sleep(1)
     pulse.plug_in()
     call.wait_for("又听到坐席、客户声道")
-    call.hang_up()
+    report = call.hang_up()
     states = [event["state"] for event in call.events if event["type"] == "call"]
-    assert states.index("disconnected") < states.index("resumed") < states.index("ending")
+    assert states == ["started", "disconnected", "resumed", "ending", "ended"], "once each: it does not flap"
+    assert call.missing_ms >= 1_000
+    assert report["truncated"]
+    assert any("缺失" in warning for warning in report["warnings"])
 
 
 def test_a_device_that_is_gone_at_the_end_of_the_call_is_stated(pulse: Pulse, live: Callable[..., Live]) -> None:

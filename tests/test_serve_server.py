@@ -29,6 +29,7 @@ from analyzer.live.wire.audiosocket import ERROR, ERRORS, HANG_UP, UUID
 from analyzer.serve.app import create_app
 from analyzer.serve.audiosocket import listen_for_asterisk
 from analyzer.serve.desk import Leg, Legs
+from analyzer.serve.events import Log
 from analyzer.serve.run import is_loopback
 from analyzer.types import Direction, Role
 from tests.fake_speech import FakeRecogniser
@@ -57,9 +58,13 @@ def say(message: str) -> dict[str, Any]:
 
 
 def get(port: int, path: str) -> Any:
+    return json.loads(get_text(port, path))
+
+
+def get_text(port: int, path: str) -> str:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=BEARER)
     with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.load(answer)
+        return str(answer.read(), "utf-8")
 
 
 def test_a_client_that_is_killed_and_back_goes_on_from_what_was_acknowledged(port: int) -> None:
@@ -161,6 +166,37 @@ def _throw_rubbish(port: int, count: int) -> list[str]:
         return await asyncio.gather(*(_rubbish(port, number) for number in range(count)))
 
     return asyncio.run(all_of_it())
+
+
+def _upgrade(path: str) -> str:
+    lines = (
+        f"GET {path} HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Authorization: Bearer {TOKEN}",
+    )  # fmt: skip
+    return "\r\n".join((*lines, "", ""))
+
+
+def test_a_client_that_is_gone_is_written_to_no_more(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_reading, is_gone = threading.Event(), threading.Event()
+
+    async def a_page_once_it_is_gone(_log: Log, seq: int) -> list[tuple[int, str]]:
+        is_reading.set()
+        assert is_gone.wait(20)  # the loop waits too: it cannot have noticed
+        return [(seq + n, "{}") for n in range(1, 200)]
+
+    monkeypatch.setattr("analyzer.serve.events.read_after", a_page_once_it_is_gone)
+    with audio(port, "c1") as sender:
+        _began(sender)
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(_upgrade("/live/c1/events").encode())
+        assert is_reading.wait(20)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its close is a reset
+        client.close()
+        is_gone.set()
+        until(lambda: "analyzer_event_clients 0.0" in get_text(port, "/metrics"))
+    assert "socket.send() raised exception" not in caplog.text
 
 
 def test_rubbish_is_refused_and_a_call_beside_it_goes_on(port: int) -> None:

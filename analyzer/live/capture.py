@@ -20,8 +20,9 @@ other, so that either may vanish.
 
 *A device that vanishes* is noticed when its stream stops or nothing came for a second. The call goes on: the side is
 reported as not heard, the intake fills it with silence and states the gap, and once a second the device is looked for
-by name. PortAudio lists devices once, when it starts, and cannot start again without closing every stream; so while
-another device runs, a process of its own looks whether the lost one is back, and only then the running one is
+by name. It is back with its first block, not with its stream: that opens at once, but a sound system may take seconds
+until it delivers. PortAudio lists devices once, when it starts, and cannot start again without closing every stream; so
+while another device runs, a process of its own looks whether the lost one is back, and only then the running one is
 interrupted.
 
 The callback runs in the sound card's time: it copies and leaves. ``sounddevice`` is imported by ``open_sound`` alone,
@@ -62,7 +63,8 @@ Samples = NDArray[np.int16]
 BLOCKS_PER_S = 50
 QUEUED = 2 * BLOCKS_PER_S  # blocks: what a busy machine may leave lying
 BUFFER_S = 0.5  # what the card keeps while this process gets no turn; blocks still come every 20 ms
-GONE_AFTER_S = 1.0  # without a block
+FIRST_WITHIN_S = 5.0  # of a stream's opening; PulseAudio's null sink takes up to 2.4
+GONE_AFTER_S = 1.0  # without a block, once there was one
 LOOK_EVERY_S = 1.0
 PATIENCE_S = 0.1
 DRIFT = 60 * SAMPLE_RATE // 1000
@@ -246,13 +248,13 @@ class _Line:
 
     def __init__(self, source: Source, capture: Capture) -> None:
         self.source = source
-        self.is_gone = False
         self._capture = capture
         self._stream: Any = None
         self._blocks: queue.Queue[tuple[Samples, float]] = queue.Queue()
         self.overflows = 0
         self._told_overflows = self._told_dropped = 0
         self._last_s = 0.0
+        self._patience_s = FIRST_WITHIN_S  # for the next block
         self._placement = Placement()
         self._resampler: Resampler | None = None
         self._rate = SAMPLE_RATE
@@ -293,7 +295,7 @@ class _Line:
         self._placement.restart()
         self._n_samples = 0
         self._blocks = blocks
-        self._last_s = self._capture.clock()
+        self._last_s, self._patience_s = self._capture.clock(), FIRST_WITHIN_S
         self._stream = stream
 
     def close(self) -> None:
@@ -305,9 +307,13 @@ class _Line:
                 stream.close()
 
     @property
+    def is_open(self) -> bool:
+        return self._stream is not None
+
+    @property
     def _has_stopped(self) -> bool:
         stream = self._stream
-        return stream is None or not stream.active or self._capture.clock() - self._last_s > GONE_AFTER_S
+        return stream is None or not stream.active or self._capture.clock() - self._last_s > self._patience_s
 
     def begin(self) -> None:
         """What was heard before the call is none of it, nor is what was lost then."""
@@ -329,14 +335,19 @@ class _Line:
             session.side_gone(self.source.roles)
 
     def _next(self, session: Session) -> None:
+        if (came := self._wait()) is not None:
+            self._take(*came, session)
+        elif self._has_stopped:
+            self._lose_and_find(session)
+
+    def _wait(self) -> tuple[Samples, float] | None:
+        """The next block and when it came; None if there is none for a while."""
         try:
-            block, arrived_s = self._blocks.get(timeout=PATIENCE_S)
+            came = self._blocks.get(timeout=PATIENCE_S)
         except queue.Empty:
-            if self._has_stopped:
-                self._lose_and_find(session)
-            return
-        self._last_s = arrived_s
-        self._take(block, arrived_s, session)
+            return None
+        self._last_s, self._patience_s = came[1], GONE_AFTER_S
+        return came
 
     def _take(self, block: Samples, arrived_s: float, session: Session) -> None:
         samples = _by_role(block, len(self.source.roles))
@@ -361,15 +372,24 @@ class _Line:
     def _lose_and_find(self, session: Session) -> None:
         """Say that the side is not heard, and return when it is again, or the call is over."""
         log.warning("call %s: device %r is gone", session.call_id, self.source.device.name)
-        self.is_gone = True
         self._capture.close(self)
         session.side_gone(self.source.roles)
-        while not self._capture.reopen(self):
+        while (first := self._find()) is None:
+            self._capture.close(self)
             if self._capture.stopping.wait(LOOK_EVERY_S):
                 return
-        self.is_gone = False
         log.warning("call %s: device %r is back", session.call_id, self.source.device.name)
+        self._take(*first, session)
         session.side_back(self.source.roles)
+
+    def _find(self) -> tuple[Samples, float] | None:
+        """Open the device if it is there. returns the first block it delivers, and when"""
+        if not self._capture.reopen(self):
+            return None
+        while not (self._has_stopped or self._capture.stopping.is_set()):
+            if (first := self._wait()) is not None:
+                return first
+        return None
 
 
 def _by_role(block: Samples, n_roles: int) -> Samples:
@@ -457,7 +477,7 @@ class Capture:
     def reopen(self, line: _Line) -> bool:
         """Try once."""
         name = line.source.device.name
-        others = [one for one in self._lines if one is not line and not one.is_gone]
+        others = [one for one in self._lines if one is not line and one.is_open]
         if self._open_by_name(line):
             return True
         if others and not any(_same(name, other) for other in self._listed()):

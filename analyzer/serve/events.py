@@ -171,8 +171,11 @@ async def _send_calls(socket: WebSocket, desk: Desk) -> None:
 
 
 async def _send(socket: WebSocket, text: str) -> None:
+    """Sending gives the loop no turn while the client takes all, and without one nobody learns that it is gone: a
+    page would be written into the void."""
     async with asyncio.timeout(TAKE_WITHIN_S):
         await socket.send_text(text)
+    await asyncio.sleep(0)
 
 
 # ---- from the client
