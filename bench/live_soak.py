@@ -3,9 +3,10 @@
     python -m bench.live_soak [--calls 4] [--minutes 60]
 
 ``analyzer serve`` with the demo model in a process of its own; ``--calls`` callers over WebSocket play the samples at
-real speed, one after another, each time as a new call. What grows in the first ten minutes is warm-up: caches, the
-first report, and every sample heard once. Drift is the median of the last tenth of the rest over that of the first
-tenth, and the slope of a line through all of it.
+real speed, one after another, each time as a new call; they begin at different samples, so that all have been heard
+after some five minutes. What grows in the first ten minutes is warm-up: caches, the first report, the phrases of every
+sample. Drift is the median of the last tenth of the rest over that of the first tenth, and the slope of a line through
+all of it.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ EVERY_S = 10
 class Caller(threading.Thread):
     """Calls and calls again until told to stop."""
 
-    def __init__(self, number: int, server: Server, recordings: tuple[Recording, ...], stop: threading.Event) -> None:
+    def __init__(
+        self, number: int, first: int, server: Server, recordings: tuple[Recording, ...], stop: threading.Event
+    ) -> None:
         super().__init__(name=f"caller-{number}")
         self.ended, self.failures = 0, 0
+        self._first = first
         self._number, self._server, self._recordings, self._stop_event = number, server, recordings, stop
 
     def run(self) -> None:
         self._stop_event.wait(self._number * 3.1)  # not in step
-        turn = self._number
+        turn = self._first
         while not self._stop_event.is_set():
             recording = self._recordings[turn % len(self._recordings)]
             try:
@@ -89,7 +93,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "run")
         server.start()
-        callers = [Caller(number, server, recordings, stop) for number in range(given.calls)]
+        firsts = [number * len(recordings) // given.calls for number in range(given.calls)]
+        callers = [Caller(number, first, server, recordings, stop) for number, first in enumerate(firsts)]
         began = time.monotonic()
         try:
             for caller in callers:

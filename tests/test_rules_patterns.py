@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import pytest
 
 from analyzer.rules import Pattern, PatternError, PhraseSet, RuleFaults, Said
+from analyzer.rules import patterns
 from analyzer.rules.patterns import parse
 from analyzer.rules.phrases import read_phrase
 from analyzer.rules.said import Stretch, character_times
@@ -209,3 +211,12 @@ def test_a_pause_separates_clauses_but_even_slow_speech_does_not() -> None:
     assert answer.find(spoken(0, 550, 750, 950))
     assert not answer.find(spoken(0, 200, 400, 600))
     assert not answer.find(spoken(0, 600, 1200, 1800))
+
+
+def test_an_expression_is_compiled_again_once_others_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_at_a_time = lru_cache(maxsize=1)(patterns._compile.__wrapped__)
+    monkeypatch.setattr(patterns, "_compile", one_at_a_time)
+    phrases = [Pattern(source) for source in ("不关我的事", "您着急什么")]
+    for _ in range(2):
+        assert [phrase.search("这不关我的事") for phrase in phrases] == [(1, 6), None]
+    assert one_at_a_time.cache_info().misses == 4, "no pattern keeps its own"

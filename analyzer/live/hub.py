@@ -40,7 +40,7 @@ LATE_MS = 2_000  # that audio has waited for the ear, above which no other call 
 TICK_S = 0.25
 SYNC_S = 0.5
 LAST_S = 1.0  # a thread gets at least so long to end when the process stops
-REMEMBERED = 1_000  # ended calls whose events can still be read
+REMEMBERED = 200  # ended calls that are kept in memory, for the board; of others the run folder tells
 
 MAY_BEGIN = ("new", "asked for")  # of ``RunFolder.why_score``: settings that changed reopen no call
 

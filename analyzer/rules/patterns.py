@@ -54,6 +54,7 @@ _MOST_KEYS = 48  # of one pattern
 _LONG_KEY = 4  # a longer key finds no fewer candidates worth running
 _SHORTEST_SOUND_KEY = 2  # syllables; there are only some 400 different ones
 _SHORT = 2  # characters of a phrase inside which nothing is skipped
+COMPILED = 1024  # expressions kept compiled: twice what the sample calls use; one that is not takes a millisecond
 _SHORTEST_STEM = 4  # a final particle is optional in phrases that have so many characters before it
 
 PatternSource = str
@@ -194,12 +195,13 @@ class Pattern:
 
     def search_all(self, marked: Encoded) -> list[tuple[int, int]]:
         """Spans of all matches in marked text, leftmost-longest, apart from each other, outer anchors left out."""
-        expression, group = self._expression
-        return [marked.characters(found.span(group)) for found in expression.finditer(marked.utf8)]
+        source, group = self._expression
+        return [marked.characters(found.span(group)) for found in _compile(source).finditer(marked.utf8)]
 
     def hear_all(self, sounded: Encoded, hearing: Hearing) -> list[tuple[tuple[int, int], tuple[tuple[int, int], ...]]]:
         """Like ``search_all`` over marked text in syllables; with each match the spans of its open parts."""
-        expression, group = self._sounding_expressions(hearing)
+        source, group = self._sounding_expressions(hearing)
+        expression = _compile(source) if source else None
         return [
             (
                 sounded.characters(found.span(group)),
@@ -220,17 +222,19 @@ class Pattern:
 
     def ends(self, marked: str) -> bool:
         """Whether a match ends where ``marked`` ends (hesitation may follow)."""
-        return self._ending_expression.search(marked) is not None
+        return _compile(self._ending_expression).search(marked) is not None
 
     def starts(self, marked: str) -> bool:
         """Whether a match starts where ``marked`` starts (hesitation may stand before)."""
-        return self._starting_expression.search(marked) is not None
+        return _compile(self._starting_expression).search(marked) is not None
 
     def spells(self, text: str) -> bool:
         """Whether folded ``text`` is the phrase itself, with nothing skipped."""
         if self.is_open:
             return False
-        return text in self.spellings if self._is_spelled_out else self._strict_expression.fullmatch(text) is not None
+        if self._is_spelled_out:
+            return text in self.spellings
+        return _compile(self._strict_expression).fullmatch(text) is not None
 
     @cached_property
     def _is_spelled_out(self) -> bool:
@@ -239,31 +243,32 @@ class Pattern:
         return bool(self.spellings) and self.alphabet.isdisjoint(HESITATION) and not any(map(_holds_anchor, inside))
 
     @cached_property
-    def _expression(self) -> tuple[Any, int]:
-        """The expression, and which group of it is the match less its outer anchors."""
+    def _expression(self) -> tuple[str, int]:
+        """RE2 source, and which group of it is the match less its outer anchors."""
         gap = "" if _is_short(_outer_anchors(self.nodes)[1]) else _GAP
         if not any(isinstance(node, Anchor) for node in (self.nodes[0], self.nodes[-1])):
-            return _compile(_regex(self.nodes, gap)), 0  # without groups RE2 is twice as quick
-        return _compile(_framed(self.nodes, gap, _GAP)), 1
+            return _regex(self.nodes, gap), 0  # without groups RE2 is twice as quick
+        return _framed(self.nodes, gap, _GAP), 1
 
     @cache  # noqa: B019 - patterns live as long as their pack
-    def _sounding_expressions(self, hearing: Hearing) -> tuple[Any, int]:
+    def _sounding_expressions(self, hearing: Hearing) -> tuple[str, int]:
+        """The same over syllables; empty where the pattern cannot be heard."""
         if not _is_sounded(self.nodes):
-            return None, 0
+            return "", 0
         gap = _sounding_gap(hearing)
-        return _compile(_framed(_in_syllables(self.nodes, hearing), gap, gap)), 1
+        return _framed(_in_syllables(self.nodes, hearing), gap, gap), 1
 
     @cached_property
-    def _strict_expression(self) -> Any:
-        return _compile(_regex(tuple(n for n in self.nodes if not isinstance(n, Anchor)), ""))
+    def _strict_expression(self) -> str:
+        return _regex(tuple(n for n in self.nodes if not isinstance(n, Anchor)), "")
 
     @cached_property
-    def _ending_expression(self) -> Any:
-        return _compile(f"(?:{_regex(self.nodes, _GAP)}){_GAP}$")
+    def _ending_expression(self) -> str:
+        return f"(?:{_regex(self.nodes, _GAP)}){_GAP}$"
 
     @cached_property
-    def _starting_expression(self) -> Any:
-        return _compile(f"^{_GAP}(?:{_regex(self.nodes, _GAP)})")
+    def _starting_expression(self) -> str:
+        return f"^{_GAP}(?:{_regex(self.nodes, _GAP)})"
 
 
 def _framed(nodes: Sequence, gap: str, gap_at_anchors: str) -> str:
@@ -274,8 +279,9 @@ def _framed(nodes: Sequence, gap: str, gap_at_anchors: str) -> str:
     return f"{before}({_regex(core, gap)}){after}"
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=COMPILED)
 def _compile(expression: str) -> Any:
+    """Nobody else keeps the result: it weighs 100 to 200 KiB, and more with every text it reads."""
     import re2  # noqa: PLC0415
 
     options = re2.Options()

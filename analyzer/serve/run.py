@@ -41,6 +41,7 @@ from analyzer.serve.audiosocket import listen_for_asterisk
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import MOST_BYTES
 from analyzer.serve.imports import Importer
+from analyzer.serve.memory import keep_giving_back
 from analyzer.serve.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -179,6 +180,7 @@ async def _serve(serving: Serving, app: FastAPI, listening: socket.socket, annou
     if server.started:
         announce(Address(serving.address.host, listening.getsockname()[1]))
     stopped = asyncio.create_task(stopping.wait())
+    tidying = asyncio.create_task(keep_giving_back())
     await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
     if asterisk is not None:
         asterisk.close()
@@ -188,6 +190,7 @@ async def _serve(serving: Serving, app: FastAPI, listening: socket.socket, annou
     server.should_exit = True
     await running
     stopped.cancel()
+    tidying.cancel()
 
 
 class _Impatient(H11Protocol):
