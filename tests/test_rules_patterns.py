@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import pytest
 
-from analyzer.rules import Pattern, PatternError, PhraseSet, RuleFaults, Said
-from analyzer.rules import patterns
+from analyzer.rules import Pattern, PatternError, PhraseSet, RuleFaults, Said, patterns
 from analyzer.rules.patterns import parse
 from analyzer.rules.phrases import read_phrase
 from analyzer.rules.said import Stretch, character_times

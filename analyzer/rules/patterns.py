@@ -201,13 +201,15 @@ class Pattern:
     def hear_all(self, sounded: Encoded, hearing: Hearing) -> list[tuple[tuple[int, int], tuple[tuple[int, int], ...]]]:
         """Like ``search_all`` over marked text in syllables; with each match the spans of its open parts."""
         source, group = self._sounding_expressions(hearing)
-        expression = _compile(source) if source else None
+        if not source:
+            return []
+        expression = _compile(source)
         return [
             (
                 sounded.characters(found.span(group)),
                 tuple(sounded.characters(found.span(part)) for part in range(group + 1, expression.groups + 1)),
             )
-            for found in (expression.finditer(sounded.utf8) if expression else ())
+            for found in expression.finditer(sounded.utf8)
         ]
 
     def sound_keys(self, hearing: Hearing) -> tuple[str, ...]:
