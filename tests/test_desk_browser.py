@@ -18,7 +18,6 @@ from analyzer.store import users
 from analyzer.store.importing import import_run
 from tests.desk_calls import SAMPLES, many_reports, write_run
 from tests.desk_stage import AGENT_ID, Stage, open_stage
-from tests.test_web_browser import browser  # noqa: F401
 
 pytestmark = pytest.mark.system
 
@@ -68,7 +67,7 @@ def origin(stage: Stage) -> Iterator[str]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, stage: Stage, origin: str) -> Iterator[Open]:  # noqa: F811
+def open_page(browser: Browser, stage: Stage, origin: str) -> Iterator[Open]:
     """Opens pages as somebody; at the end no script of theirs may have failed and no request left the host."""
     contexts, faults, asked = [], [], []
 

@@ -15,7 +15,6 @@ from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import Stage, open_stage
 from tests.sounds import chirps, write_sound
 from tests.test_desk_browser import running
-from tests.test_web_browser import browser  # noqa: F401
 
 pytestmark = pytest.mark.system
 
@@ -65,7 +64,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
-def test_a_browser_hears_every_moment_where_the_report_says(browser: Browser, stage: Stage) -> None:  # noqa: F811
+def test_a_browser_hears_every_moment_where_the_report_says(browser: Browser, stage: Stage) -> None:
     with running(stage) as origin:
         with stage.store.writing() as session:
             login = users.log_in(session, stage.users["admin"], stage.clock(), timedelta(hours=1))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from analyzer.live.messages import CallEvent
 from tests.live_stage import Call, Stage, open_stage
 
 pytestmark = pytest.mark.system
 
-CHROMIUM = Path("/usr/bin/chromium")
 BAND = {"low": 96, "high": 144}
 BETTER = "请您稍等，我马上为您核实。"
 PLANTED = "这个我不知道，不归我管。"
@@ -25,19 +23,6 @@ NETWORK = ("WebSocket connection to", "Failed to load resource")  # what the net
 expect.set_options(timeout=10_000)
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        reason = f"no browser at {CHROMIUM}: apt-get install chromium fonts-noto-cjk"
-        if request.config.option.markexpr == "system":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")
