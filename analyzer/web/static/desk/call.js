@@ -65,7 +65,7 @@ function build() {
     onHear: (finding) => hear(finding), onDecide: decide,
   });
   if (detail.may.add) {
-    missed = new MissedDialog({ transcript, known: detail.rules, onAdd: addMissed });
+    missed = new MissedDialog({ transcript, rules: detail.rules, onAdd: addMissed });
   }
   buildPlayer(sides);
   buildTabs();
@@ -434,7 +434,7 @@ function listenToKeys() {
     2: () => decideChosen("overturned"),
     3: () => decideChosen("unsure"),
     Escape: () => cards.cancel(),
-    a: () => missed?.open().then((isOpen) => isOpen || tell("先在文字里选中漏检的那句话，再按 A")),
+    a: () => missed && !missed.open() && tell("先在文字里选中漏检的那句话，再按 A"),
     c: () => {
       openTab("notes");
       byId("comment-text").focus();

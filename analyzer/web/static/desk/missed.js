@@ -1,18 +1,17 @@
 /** Adding a violation that the rules missed: select what was said, choose the rule it breaks. */
 
 import { byId, make, show, write } from "../dom.js";
-import { ask, isGood } from "./api.js";
 
 const MOST_SHOWN = 60;
 
-/** onAdd  ({rule, turn, char_start, char_end, category, severity, reason}) => Promise<boolean> */
+/** rules  those of the call's pack, whether they applied or not; onAdd  ({rule, turn, char_start, char_end, category, severity, reason}) => Promise<boolean> */
 export class MissedDialog {
-  #rules = null;
   #selection = null;
   #rule = null;
 
-  constructor({ transcript, known, onAdd }) {
-    Object.assign(this, { transcript, known, onAdd });
+  constructor({ transcript, rules, onAdd }) {
+    Object.assign(this, { transcript, onAdd });
+    this.rules = rules.toSorted((one, other) => one.title.localeCompare(other.title, "zh"));
     this.dialog = byId("missed");
     this.form = byId("missed-form");
     this.search = byId("missed-search");
@@ -22,7 +21,7 @@ export class MissedDialog {
   }
 
   /** Open for what is selected; without a selection, say what to do. */
-  async open() {
+  open() {
     const selection = this.transcript.selection() ?? this.#selection;
     if (!selection) return false;
     this.#selection = selection;
@@ -32,7 +31,6 @@ export class MissedDialog {
     this.#choose(null);
     this.dialog.showModal();
     this.search.focus();
-    await this.#load();
     this.#drawRules();
     return true;
   }
@@ -61,24 +59,14 @@ export class MissedDialog {
     this.offer.style.top = `${selection.box.bottom + 6}px`;
   }
 
-  /** All rules of the catalogue, and those of this call where it cannot be asked. */
-  async #load() {
-    if (this.#rules) return;
-    const answer = await ask("/rules");
-    const all = isGood(answer) ? answer.body.rules : [];
-    const byId = new Map([...this.known, ...all].map((rule) => [rule.rule ?? rule.id, rule]));
-    this.#rules = [...byId].map(([id, rule]) => ({ id, title: rule.title, severity: rule.severity, status: rule.status }));
-    this.#rules.sort((one, other) => one.title.localeCompare(other.title, "zh"));
-  }
-
   #drawRules() {
     const wanted = this.search.value.trim().toLowerCase();
-    const fitting = (this.#rules ?? []).filter((rule) => !wanted || rule.title.toLowerCase().includes(wanted) || rule.id.includes(wanted));
+    const fitting = this.rules.filter((one) => !wanted || one.title.toLowerCase().includes(wanted) || one.rule.includes(wanted));
     const rows = fitting.slice(0, MOST_SHOWN).map((rule) => {
-      const row = make("li", "rule-option", make("span", "", rule.title), make("span", "hint", rule.id));
-      row.id = `rule-option-${rule.id}`;
+      const row = make("li", "rule-option", make("span", "", rule.title), make("span", "hint", rule.rule));
+      row.id = `rule-option-${rule.rule}`;
       row.setAttribute("role", "option");
-      row.setAttribute("aria-selected", rule.id === this.#rule?.id);
+      row.setAttribute("aria-selected", rule.rule === this.#rule?.rule);
       row.addEventListener("click", () => this.#choose(rule));
       return row;
     });
@@ -91,7 +79,7 @@ export class MissedDialog {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      const at = this.fitting.findIndex((rule) => rule.id === this.#rule?.id);
+      const at = this.fitting.findIndex((rule) => rule.rule === this.#rule?.rule);
       const next = this.fitting[Math.min(this.fitting.length - 1, Math.max(0, at + step))];
       if (next) this.#choose(next);
     } else if (event.key === "Enter" && !this.#rule && this.fitting.length) {
@@ -103,17 +91,17 @@ export class MissedDialog {
   #choose(rule) {
     this.#rule = rule;
     if (rule?.severity) byId("missed-severity").value = rule.severity === "info" ? "minor" : rule.severity;
-    show(byId("missed-category-field"), rule?.id === "banned_phrase");
+    show(byId("missed-category-field"), rule?.rule === "banned_phrase");
     write(byId("missed-chosen"), rule ? rule.title : "还没有选规则");
     byId("missed-save").disabled = rule === null;
-    for (const row of this.list.children) row.setAttribute("aria-selected", row.id === `rule-option-${rule?.id}`);
-    this.search.setAttribute("aria-activedescendant", rule ? `rule-option-${rule.id}` : "");
-    document.getElementById(`rule-option-${rule?.id}`)?.scrollIntoView({ block: "nearest" });
+    for (const row of this.list.children) row.setAttribute("aria-selected", row.id === `rule-option-${rule?.rule}`);
+    this.search.setAttribute("aria-activedescendant", rule ? `rule-option-${rule.rule}` : "");
+    document.getElementById(`rule-option-${rule?.rule}`)?.scrollIntoView({ block: "nearest" });
   }
 
   async #add() {
     const { turn, charStart, charEnd } = this.#selection;
-    const rule = this.#rule.id;
+    const rule = this.#rule.rule;
     const sent = {
       rule, turn, char_start: charStart, char_end: charEnd,
       category: rule === "banned_phrase" ? byId("missed-category").value : null,
