@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.desk.review_pages import modules_of
 from analyzer.review.workflow import CALL_ACTIONS, DECIDING, Action, Decision, Round, State
 from analyzer.store.importing import import_run
 from analyzer.types import Match, Outcome
@@ -45,10 +46,15 @@ def scripts_of(name: str) -> set[Path]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_file_a_page_asks_for_is_in_the_package(name: str) -> None:
-    own = [link for link in _Page(template(name)).links if link.startswith("/static/")]
+    own = [link for link in _Page(template(name)).links if link.startswith("/static/") and "{{" not in link]
     assert any(link.endswith(".js") for link in own)
     assert [link for link in own if not (FOLDER / link.lstrip("/")).is_file()] == []
     assert [path for path in scripts_of(name) if not path.is_file()] == []
+
+
+def test_a_call_page_fetches_all_its_modules_at_once() -> None:
+    wanted = {path.relative_to(STATIC).as_posix() for path in modules(STATIC / "desk" / "call.js")}
+    assert {*modules_of("desk/call.js"), "desk/call.js"} == wanted
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -157,6 +163,14 @@ def test_the_scores_stand_beside_each_other_and_demo_results_say_what_they_are(s
     assert "自动分" in html
     assert "终审分" in html
     assert "demo (synthetic voices only)" in html
+
+
+def test_scripts_are_asked_after_but_not_sent_again_and_calls_are_not_kept(stage: Stage) -> None:
+    client = stage.client("reviewer")
+    first = client.get("/static/desk/call.js")
+    assert client.get("/static/desk/call.js", headers={"if-none-match": first.headers["etag"]}).status_code == 304
+    assert first.headers["cache-control"] == "no-cache"
+    assert client.get("/calls").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/rows", "/queue", "/appeals"])

@@ -6,7 +6,10 @@ filter changes: one template makes them both times. What a call is made of the p
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query
@@ -22,6 +25,7 @@ from analyzer.desk.views import call_rows
 from analyzer.labels import DIRECTIONS, SEVERITIES, VERDICTS
 from analyzer.review.workflow import NAMES
 from analyzer.store.calls import COUNTED, choices, find_call, list_calls
+from analyzer.web import STATIC
 
 Reviewer = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
 Lead = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
@@ -35,6 +39,7 @@ _WORDS: Mapping[str, Any] = {
     "states": {state.value: name for state, name in NAMES.items()},
     "counted": COUNTED,
 }
+_IMPORT = re.compile(r'^import [^"]*"(\.[^"]+)"', re.MULTILINE)
 BANNED_CATEGORIES = ("直呼", "责问训斥反问", "傲慢厌烦", "命令", "推诿", "其他禁语")
 
 
@@ -59,7 +64,8 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             if found is None:
                 raise not_found("没有这通电话，或您无权查看")
             [row] = call_rows(session, who, [found])
-        return page(request, "call", who, call=row, categories=BANNED_CATEGORIES, **_WORDS)
+        modules = modules_of("desk/call.js")
+        return page(request, "call", who, call=row, categories=BANNED_CATEGORIES, modules=modules, **_WORDS)
 
     @app.get("/queue", tags=["pages"], response_class=HTMLResponse)
     def queue_page(request: Request, who: Reviewer) -> HTMLResponse:
@@ -75,6 +81,20 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     def my_page(request: Request, who: Agent) -> HTMLResponse:
         """An agent's own calls."""
         return page(request, "my", who)
+
+
+@cache
+def modules_of(script: str) -> tuple[str, ...]:
+    """What a script imports, and they in turn, below ``static``: a browser told so beforehand fetches all at once."""
+    found: list[str] = []
+    waiting = [script]
+    while waiting:
+        one = waiting.pop()
+        names = _IMPORT.findall((STATIC / one).read_text("utf-8"))
+        fresh = {posixpath.normpath(posixpath.join(posixpath.dirname(one), name)) for name in names} - {*found, script}
+        found += sorted(fresh)
+        waiting += sorted(fresh)
+    return tuple(found)
 
 
 def _rows(desk: ReviewDesk, who: Principal, asked: Asked) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(scope, _bounded(receive, self._most_bytes(scope["path"])), _with_headers(send))
+            await self._http(
+                scope, _bounded(receive, self._most_bytes(scope["path"])), _with_headers(scope["path"], send)
+            )
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:
@@ -265,13 +267,16 @@ def _bounded(receive: Receive, most: int) -> Receive:
     return bounded
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(path: str, send: Send) -> Send:
+    """What anybody said or did is kept by no browser; scripts and styles are, but asked after each time."""
+    caching = "no-cache" if path.startswith("/static/") else "no-store"
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("cache-control", "no-store")
+            headers.setdefault("cache-control", caching)
         await send(message)
 
     return sending

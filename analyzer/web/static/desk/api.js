@@ -4,12 +4,12 @@ const BASE = "/api/desk";
 
 /** {status, body}: the HTTP status, 0 where no answer came; the JSON that came, else null. */
 export async function ask(path, { method = "GET", send, signal } = {}) {
-  const headers = { Accept: "application/json" };
+  const headers = {};
   if (method !== "GET") headers["X-CSRF-Token"] = document.querySelector('meta[name="csrf"]')?.content ?? "";
   if (send !== undefined) headers["Content-Type"] = "application/json";
   try {
     const answer = await fetch(BASE + path, {
-      method, headers, signal, credentials: "same-origin", cache: "no-store",
+      method, headers, signal, credentials: "same-origin",
       body: send === undefined ? undefined : JSON.stringify(send),
     });
     return { status: answer.status, body: await answer.json().catch(() => null) };

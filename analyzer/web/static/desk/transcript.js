@@ -5,13 +5,14 @@
  */
 
 import { clockText } from "../clock.js";
-import { make, makeShape, setAttribute } from "../dom.js";
+import { make, makeShape, setAttribute, setStyle } from "../dom.js";
 import { cutAtMarks } from "../marks.js";
 import { ROLES, SEVERITIES } from "../words.js";
 import { marksByTurn } from "./call_state.js";
 import { characterAt, codePointsBefore, pauses, readingOrder, turnAt, unitsOf } from "./spoken.js";
 
 const CAN_PAINT = "highlights" in (globalThis.CSS ?? {}) && "Highlight" in globalThis;
+const CHUNK = 50;
 const ROLE_SHAPES = { agent: "◧", customer: "◨" };
 
 /** onSeek  (ms) => void; onFinding  (findingId) => void */
@@ -94,7 +95,7 @@ export class Transcript {
 
   #build() {
     const rows = readingOrder(this.turns, this.pauses).map((row) => (row.turn ? this.#turnRow(row.turn) : pauseRow(row.pause)));
-    this.list.replaceChildren(...rows);
+    this.list.replaceChildren(...chunks(rows));
   }
 
   #turnRow(turn) {
@@ -131,6 +132,18 @@ export class Transcript {
     const before = start > 0 ? rangeIn(words, 0, start) : null;
     if (before) CSS.highlights.set("spoken-before", new Highlight(before));
   }
+}
+
+/** Rows in lists of fifty: what is far from the window is laid out as one box that holds its place. */
+function chunks(rows) {
+  const found = [];
+  for (let at = 0; at < rows.length; at += CHUNK) {
+    const part = rows.slice(at, at + CHUNK);
+    const chunk = make("ol", "chunk", ...part);
+    setStyle(chunk, "--rows", part.length);
+    found.push(chunk);
+  }
+  return found;
 }
 
 function pauseRow(pause) {
