@@ -141,7 +141,8 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
     findings, else the one the action was about."""
     call = session.get_one(Call, done.call.id)
     about = [session.get_one(Finding, done.finding.id)] if done.finding is not None else []
-    sight, turns, report = look(session, who, call, at), _turns(session, who, call), _report(session, call)
+    sight, report = look(session, who, call, at), _report(session, call)
+    turns = _turns(session, who, call, timed=False)
     rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
     wanted = list(call.findings) if whole else about
     views = finding_views(session, who, call, wanted, rules=rules, turns=turns, sight=sight)
@@ -299,9 +300,10 @@ def _elements(who: Principal, call: Call, entry: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _turns(session: Session, who: Principal, call: Call) -> list[TurnView]:
-    """Thousands of them, so neither objects of the store nor checked again: they were when they were imported."""
-    wanted = [getattr(Turn, name) for name in TurnView.model_fields]
+def _turns(session: Session, who: Principal, call: Call, *, timed: bool = True) -> list[TurnView]:
+    """Thousands of them, so neither objects of the store nor checked again: they were when they were imported.
+    ``timed``: with the times of their characters, which are most of them."""
+    wanted = [getattr(Turn, name) for name in TurnView.model_fields if timed or name != "chars"]
     rows = session.execute(select(*wanted).where(Turn.call_pk == call.id).order_by(Turn.number)).all()
     texts = [row.text for row in rows]
     if not who.may_unmask:
