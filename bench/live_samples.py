@@ -74,7 +74,8 @@ def follow(server: Server, call: Call) -> None:
 
 def send(calls: Sequence[Call]) -> float:
     """All of them at once, on an absolute clock. returns when they began, by the monotonic clock"""
-    due = sorted((at_ms, number, frame) for number, call in enumerate(calls) for at_ms, frame in call.frames)
+    due = [(at_ms, number, frame) for number, call in enumerate(calls) for at_ms, frame in call.frames]
+    due.sort(key=lambda one: one[0])  # by time alone: what is due at once stays in order, and the end comes last
     began = time.monotonic()
     for at_ms, number, frame in due:
         ahead_s = began + at_ms / 1000 - time.monotonic()
