@@ -1,5 +1,5 @@
-"""The desk's API against its own document: whatever is sent, no server error, no status that the document does not know,
-and nothing of others.
+"""The desk's API against its own document: whatever is sent, no server error, no status the document lacks, and
+nothing of others.
 
 A few requests per operation in every run; `make test-system` sends thirty each, as every role.
 """
