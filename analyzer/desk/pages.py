@@ -14,9 +14,6 @@ from analyzer.desk.access import Principal
 from analyzer.desk.review_desk import Entry, ReviewDesk
 from analyzer.web import FOLDER
 
-# Where a page may name no referrer at all, browsers say that its forms come from nowhere (``Origin: null``).
-_OWN_REFERRER = {"referrer-policy": "same-origin"}
-
 _environment = Environment(
     loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
@@ -73,7 +70,7 @@ def page(request: Request, name: str, who: Principal | None, *, status: int = 20
         administration=_shown(desk.administration, who, path) if path.startswith("/admin/") else [],
         **context,
     )
-    return HTMLResponse(html, status, _OWN_REFERRER)
+    return HTMLResponse(html, status)
 
 
 def _shown(entries: Sequence[Entry], who: Principal | None, path: str) -> list[tuple[str, str, bool]]:

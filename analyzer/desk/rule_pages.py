@@ -16,19 +16,18 @@ from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.rulework import folder_in_force, opened
 from analyzer.labels import SEVERITIES
 from analyzer.rulebook import TOPICS, rule_rows, sheet_of
-from analyzer.rules.spec import Status
+from analyzer.web.sections import STATUSES
 
 Reader = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
 Reviewer = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
 Editor = Annotated[Principal, Depends(allow("lead", "admin"))]
 RuleId = Annotated[str, Path(max_length=120)]
 _MARK = re.compile(r"\[\[(.+?)\]\]")
-_STATUS = {Status.DRAFT: "草稿", Status.TRIAL: "试运行", Status.STABLE: "生效", Status.RETIRED: "停用"}
 _PROFILE = "standard"
 
 
 def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
-    words: dict[str, Any] = {"severities": SEVERITIES, "statuses": _STATUS, "topics": TOPICS}
+    words: dict[str, Any] = {"severities": SEVERITIES, "statuses": STATUSES, "topics": TOPICS}
 
     @app.get("/rules", tags=["pages"], response_class=HTMLResponse)
     def rules(request: Request, who: Reader) -> HTMLResponse:

@@ -43,7 +43,7 @@ _SENDERS = re.compile(r"/live/(twilio|freeswitch/.+|.+/audio)")
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none, browsers send our own forms as from nowhere: `Origin: null`
     "cross-origin-resource-policy": "same-origin",
 }
 

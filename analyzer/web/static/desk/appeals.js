@@ -86,7 +86,7 @@ async function open(appeal) {
 function head({ call, finding_id, title }) {
   const link = make("a", "", "打开整通电话");
   link.href = `/calls/${call.id}?finding=${finding_id}`;
-  return make("header", "sheet-head", make("h2", "", title), make("span", "hint", `${call.agent_name ?? call.agent_id ?? ""} · ${call.call_id} · ${moment(call.started_at)}`), link);
+  return make("header", "sheet-head", make("h2", "", title), make("span", "hint", [call.agent_name ?? call.agent_id, call.call_id, moment(call.started_at)].filter(Boolean).join(" · ")), link);
 }
 
 function theAppeal(appeal) {

@@ -39,7 +39,7 @@ async function load(cursor = null) {
 
 function drawItem(call) {
   const score = call.final_score ?? call.score;
-  const title = make("span", "item-title", `${moment(call.started_at) || call.call_id}`);
+  const title = make("span", "item-title", moment(call.started_at) || "时间未知");
   return [
     title,
     make("span", "item-end", STATES[call.state] ?? call.state),
@@ -74,7 +74,7 @@ function draw() {
 function head() {
   const link = make("a", "", "看全文");
   link.href = `/calls/${detail.id}`;
-  const title = make("h2", "", `${moment(detail.started_at)} · ${clockText(detail.duration_ms)}`);
+  const title = make("h2", "", `${moment(detail.started_at) || "时间未知"} · ${clockText(detail.duration_ms)}`);
   return make("header", "sheet-head", title, make("span", "hint", detail.call_id), link);
 }
 
