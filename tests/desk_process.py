@@ -1,4 +1,4 @@
-"""``analyzer serve --no-live`` in a process of its own, as a user starts it; for tests and measurements."""
+"""``analyzer serve --no-live`` in a process of its own, as users start it; for tests and measurements of the whole."""
 
 from __future__ import annotations
 

@@ -231,3 +231,6 @@ def look_around(page: Page) -> None:
         assert answer.status == 200, name
         page.wait_for_load_state("networkidle")
         keep(page, name.replace("/", "-"))
+    actions = page.locator("tbody tr td:nth-child(4)").all_text_contents()
+    assert actions
+    assert [word for word in actions if word.isascii()] == []  # each has its word

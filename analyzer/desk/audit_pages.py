@@ -19,6 +19,7 @@ from analyzer.desk.problems import errors
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.store import audit
 from analyzer.store.tables import AuditEntry, User
+from analyzer.store.webhooks import EVENTS
 
 MOST_SEQ = 2**31 - 1
 
@@ -26,9 +27,16 @@ Admin = Annotated[Principal, Depends(allow("admin"))]
 
 # What people read; other actions are shown as they are.
 ACTIONS = {
+    **EVENTS,
     "login": "登录", "login.failed": "登录失败", "logout": "退出登录", "password.changed": "修改密码",
     "password.reset": "重设密码", "user.added": "添加用户", "user.changed": "修改用户", "call.viewed": "查看通话",
     "recording.played": "播放录音", "clip.played": "播放片段", "run.imported": "导入运行", "whisper.sent": "发送提示",
+    "whisper.asked": "请求发送提示", "recording.copied": "生成播放副本", "segment.heard": "漏检审计",
+    "plan.made": "新建抽检计划", "plan.drawn": "抽取通话", "assignment.withdrawn": "撤回分配", "calibration.made": "新建校准",
+    "calibration.decided": "校准判定", "calibration.closed": "结束校准", "draft.begun": "新建规则草稿",
+    "draft.written": "修改规则草稿", "draft.dropped": "放弃规则草稿", "figures.exported": "导出报表",
+    "webhook.added": "添加推送", "webhook.removed": "删除推送", "backup.made": "备份数据库", "calls.purged": "清除通话",
+    "recordings.purged": "清除录音",
 }  # fmt: skip
 MACHINES = {"service": "系统接口", "cli": "命令行", "system": "系统"}
 _PAGES = {"call": "/calls/{}", "rule": "/rules/{}", "calibration": "/calibrations/{}"}
