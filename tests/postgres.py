@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -14,46 +16,95 @@ from tempfile import mkdtemp
 import pytest
 
 OWNER = "postgres"
+MISSING = "PostgreSQL is not installed; apt-get install postgresql"
+
+
+class PostgresServer:
+    """A server in a temporary folder, as an unprivileged user.
+
+    is_safe  whether what was committed outlives the machine, as it does where people work; else faster
+    """
+
+    def __init__(self, *, is_safe: bool = False) -> None:
+        self._folder = Path(mkdtemp(prefix="analyzer-pg-"))
+        if os.getuid() == 0:
+            shutil.chown(self._folder, OWNER)  # the server refuses to run as root
+        self._port = _free_port()
+        self.url = f"postgresql://{OWNER}@127.0.0.1:{self._port}"  # without a database
+        self._settings = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1"
+        if not is_safe:
+            self._settings += " -c fsync=off"
+        _run("initdb", "-D", str(self._data), "-U", OWNER, "-A", "trust", "--locale=C.UTF-8")
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def start(self) -> None:
+        _run(
+            "pg_ctl", "-D", str(self._data), "-o", self._settings, "-l", str(self._folder / "log"), "-w", "start"
+        )  # fmt: skip
+
+    def database(self, name: str) -> str:
+        """The URL of a new one."""
+        _run("psql", f"{self.url}/postgres", "-qc", f"CREATE DATABASE {name}")
+        return f"{self.url}/{name}"
+
+    def kill(self) -> None:
+        """The server and all that work for it, as the kernel does when memory runs out."""
+        head = int((self._data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        for pid in (head, *_children(head)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Stop it and forget what it held."""
+        with contextlib.suppress(subprocess.CalledProcessError):  # it was stopped before
+            _run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(self._folder)
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a server, without a database."""
-    folder = Path(mkdtemp(prefix="analyzer-pg-"))
-    if os.getuid() == 0:
-        shutil.chown(folder, OWNER)  # the server refuses to run as root
-    port = _free_port()
-    _run("initdb", "-D", str(folder / "data"), "-U", OWNER, "-A", "trust", "--locale=C.UTF-8")
-    settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    _run("pg_ctl", "-D", str(folder / "data"), "-o", settings, "-l", str(folder / "log"), "-w", "start")
+def postgres_server() -> Iterator[PostgresServer]:
+    if _programs() is None:
+        pytest.skip(MISSING)
+    server = PostgresServer()
+    server.start()
     try:
-        yield f"postgresql://{OWNER}@127.0.0.1:{port}"
+        yield server
     finally:
-        _run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder)
+        server.remove()
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str, request: pytest.FixtureRequest) -> str:
+def postgres_url(postgres_server: PostgresServer, request: pytest.FixtureRequest) -> str:
     """An empty database."""
-    name = f"t{abs(hash(request.node.nodeid))}"
-    _run("psql", f"{postgres_server}/postgres", "-qc", f"CREATE DATABASE {name}")
-    return f"{postgres_server}/{name}"
+    return postgres_server.database(f"t{abs(hash(request.node.nodeid))}")
 
 
 @cache
-def _programs() -> Path:
+def _programs() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.fail("PostgreSQL is not installed; apt-get install postgresql")
-    return found[-1].parent
+    return found[-1].parent if found else None
 
 
 def _run(program: str, *arguments: str) -> None:
-    command = [str(_programs() / program), *arguments]
+    folder = _programs()
+    assert folder is not None, MISSING
+    command = [str(folder / program), *arguments]
     if os.getuid() == 0:
         command = ["runuser", "-u", OWNER, "--", *command]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            after_name = status.read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
+            if int(after_name[1]) == parent:
+                found.append(int(status.parent.name))
+    return found
 
 
 def _free_port() -> int:
