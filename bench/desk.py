@@ -103,7 +103,7 @@ def _database(kind: str, folder: Path) -> Iterator[tuple[str, PostgresServer | N
         server.remove()
 
 
-def _measure(
+def _measure(  # noqa: PLR0917
     console: Console, kind: str, url: str, postgres: PostgresServer | None, folder: Path, asked: argparse.Namespace
 ) -> None:
     console.rule(kind)
