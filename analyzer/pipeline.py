@@ -34,7 +34,7 @@ from analyzer.engine import likely_swapped
 from analyzer.errors import ConfigError, InputError, ModelError, StoreError
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
-from analyzer.runs import Failure, RunFolder, describe
+from analyzer.runs import Failure, ResultSink, describe
 from analyzer.transcripts import read_transcripts
 from analyzer.types import Role, Span, Transcript, Utterance
 from analyzer.vad import CallDetector, Segment
@@ -59,36 +59,41 @@ class Scored:
 
 
 def score_recordings(
-    recordings: Sequence[Recording],
+    recordings: Iterable[Recording],
     recogniser: Recogniser,
     pack: Pack,
-    run: RunFolder,
+    run: ResultSink,
     *,
     jobs: int,
     on_audio: Callable[[int], None] = lambda ms: None,
 ) -> Generator[Scored | Failure, None, None]:
     """Score what the run does not hold yet; yield every call once, as soon as it is finished, in no fixed order.
 
-    jobs      calls listened to at once
-    on_audio  told of every stretch of recording that was listened to, in ms; called from any thread
+    recordings  taken one by one as listeners come free, so they may still be arriving; one thread at a time asks
+    jobs        calls listened to at once
+    on_audio    told of every stretch of recording that was listened to, in ms; called from any thread
 
     Closing the iterator, or an exception in it (Ctrl-C included), stops all threads before it returns; what was
     recorded by then is on disk.
 
     raises ModelError, StoreError, ConfigError when going on is of no use
     """
-    backlog = _Backlog(BACKLOG_MS)
+    backlog = _Backlog(BACKLOG_MS, producers=jobs)
     listener = _Listener(recogniser, run, backlog, on_audio)
     analyst = _Analyst(recogniser, pack, run)
     with ThreadPoolExecutor(jobs, "listener") as listeners, ThreadPoolExecutor(1, "analyst") as analysts:
         try:
-            for recording in recordings:
-                listeners.submit(listener.listen, recording)
+            supply = _Supply(recordings)
+            listening = [listeners.submit(listener.listen_all, supply) for _ in range(jobs)]
             judged: set[Future[Scored | Failure]] = set()
-            for call in _recognised(recogniser, backlog, len(recordings)):
-                judged.add(analysts.submit(analyst.judge, call))
+            for calls in _recognised(recogniser, backlog):
+                for call in calls:
+                    judged.add(future := analysts.submit(analyst.judge, call))
+                    future.add_done_callback(backlog.wake)  # or the last one would wait for news of another
                 yield from _finished(judged)
             yield from (future.result() for future in judged)
+            for over in listening:
+                over.result()  # raises what the supply of recordings raised
         finally:
             backlog.close()
             listeners.shutdown(wait=False, cancel_futures=True)
@@ -161,14 +166,34 @@ class _Item:
         return sum(segment.span.duration_ms for segment in self.window.segments) if self.window else 0
 
 
-class _Backlog:
-    """What listeners have found and the recogniser has not taken yet, first in, first out."""
+class _Supply:
+    """Recordings for many threads: each goes to one of them."""
 
-    def __init__(self, limit_ms: int) -> None:
+    def __init__(self, recordings: Iterable[Recording]) -> None:
+        self._recordings = iter(recordings)
+        self._asking = threading.Lock()
+
+    def __iter__(self) -> _Supply:
+        return self
+
+    def __next__(self) -> Recording:
+        with self._asking:
+            return next(self._recordings)
+
+
+class _Backlog:
+    """What listeners have found and the recogniser has not taken yet, first in, first out.
+
+    producers  listeners that may still put something
+    """
+
+    def __init__(self, limit_ms: int, producers: int) -> None:
         self._limit_ms = limit_ms
+        self._producers = producers
         self._items: deque[_Item] = deque()
         self._held_ms = 0
         self._closed = False
+        self._woken = False
         self._changed = threading.Condition()
 
     def put(self, item: _Item) -> None:
@@ -180,10 +205,13 @@ class _Backlog:
             self._held_ms += item.audio_ms
             self._changed.notify_all()
 
-    def take(self, most_ms: int) -> list[_Item]:
-        """What waits, up to about ``most_ms`` of audio; at least one item."""
+    def take(self, most_ms: int) -> list[_Item] | None:
+        """What waits, up to about ``most_ms`` of audio; waits for something or for ``wake``. None: no more comes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items)
+            self._changed.wait_for(lambda: self._items or self._woken or not self._producers)
+            if not (self._items or self._woken):
+                return None
+            self._woken = False
             taken: list[_Item] = []
             taken_ms = 0
             while self._items and taken_ms < most_ms:
@@ -192,6 +220,17 @@ class _Backlog:
             self._held_ms -= taken_ms
             self._changed.notify_all()
             return taken
+
+    def wake(self, _: object = None) -> None:
+        """Let ``take`` return, if only with nothing."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def producer_left(self) -> None:
+        with self._changed:
+            self._producers -= 1
+            self._changed.notify_all()
 
     def check(self) -> None:
         if self._closed:
@@ -207,15 +246,29 @@ class _Listener:
     """Recording in, windows out."""
 
     def __init__(
-        self, recogniser: Recogniser, run: RunFolder, backlog: _Backlog, on_audio: Callable[[int], None]
+        self, recogniser: Recogniser, run: ResultSink, backlog: _Backlog, on_audio: Callable[[int], None]
     ) -> None:
         self._recogniser = recogniser
         self._run = run
         self._backlog = backlog
         self._on_audio = on_audio
 
+    def listen_all(self, supply: Iterable[Recording]) -> None:
+        """Listen to one recording after the other until there is none, or the run is over."""
+        try:
+            for recording in supply:
+                self._backlog.check()
+                self.listen(recording)
+        except _StoppedError:
+            return
+        finally:
+            self._backlog.producer_left()
+
     def listen(self, recording: Recording) -> None:
-        """Hand over all windows of a recording that has to be scored; an error becomes the call's."""
+        """Hand over all windows of a recording that has to be scored; an error becomes the call's.
+
+        raises _StoppedError
+        """
         call = _Call(recording)
         try:
             call.input_digest = recording_digest(recording)
@@ -223,13 +276,10 @@ class _Listener:
             if call.why is not None:
                 self._decode(call)
         except _StoppedError:
-            return
+            raise
         except Exception as error:  # whatever it is, it concerns this call
             call.error = error
-        try:
-            self._backlog.put(_Item(call, None))
-        except _StoppedError:
-            return
+        self._backlog.put(_Item(call, None))
 
     def _decode(self, call: _Call) -> None:
         decoder = Decoder(call.recording)
@@ -269,15 +319,11 @@ def _detect_speech(roles: Sequence[Role], blocks: Iterable[Block]) -> Iterator[S
 # ---- recogniser
 
 
-def _recognised(recogniser: Recogniser, backlog: _Backlog, calls: int) -> Iterator[_Call]:
-    """Take and recognise until ``calls`` calls have been heard to their end; yields each of them then."""
-    while calls:
-        items = backlog.take(BATCH_MS)
+def _recognised(recogniser: Recogniser, backlog: _Backlog) -> Iterator[list[_Call]]:
+    """Take and recognise until nothing more comes; yields, time and again, the calls heard to their end since."""
+    while (items := backlog.take(BATCH_MS)) is not None:
         _recognise(recogniser, [item for item in items if item.window is not None])
-        for item in items:
-            if item.window is None:  # the last of its call: what came before is recognised now
-                calls -= 1
-                yield item.call
+        yield [item.call for item in items if item.window is None]  # what came before its last item is recognised now
 
 
 def _recognise(recogniser: Recogniser, items: Sequence[_Item]) -> None:
@@ -306,7 +352,7 @@ def _recognise(recogniser: Recogniser, items: Sequence[_Item]) -> None:
 class _Analyst:
     """A heard call to its report in the run folder."""
 
-    def __init__(self, recogniser: Recogniser, pack: Pack, run: RunFolder) -> None:
+    def __init__(self, recogniser: Recogniser, pack: Pack, run: ResultSink) -> None:
         self._recogniser = recogniser
         self._pack = pack
         self._run = run

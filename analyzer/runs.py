@@ -31,10 +31,10 @@ import platform
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from analyzer.errors import AnalyzerError, InputError, StoreError
 
@@ -61,6 +61,47 @@ class Failure:
     kind: str
     message: str
     exit_code: int
+
+
+def failure_of(call_id: str, error: Exception) -> Failure:
+    """How an error of one call stands in the journal."""
+    code = error.exit_code if isinstance(error, AnalyzerError) else _BUG_EXIT_CODE
+    return Failure(call_id, type(error).__name__, describe(error), code)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run holds of a call: says anywhere, also on another machine, whether the call has to be scored.
+
+    always        why, whatever its recording is by now
+    input_digest  of the input its report was made from
+    otherwise     why, though the input is the same
+    """
+
+    always: str | None = None
+    input_digest: str = ""
+    otherwise: str | None = None
+
+    def why_score(self, input_digest: str) -> str | None:
+        """Why the call has to be scored now; None if its report stands as it is."""
+        if self.always is not None:
+            return self.always
+        return self.otherwise if input_digest == self.input_digest else "the recording or its metadata changed"
+
+
+class ResultSink(Protocol):
+    """Where results of calls go: a run folder, or what carries them to one. Called from any thread, one at a time."""
+
+    def why_score(self, call_id: str, input_digest: str) -> str | None:
+        """See ``RunFolder.why_score``."""
+
+    def record(
+        self, call_id: str, input_digest: str, report: str, *, recording: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """See ``RunFolder.record``."""
+
+    def record_failure(self, call_id: str, error: Exception) -> Failure:
+        """See ``RunFolder.record_failure``."""
 
 
 def digest(content: bytes) -> str:
@@ -127,18 +168,16 @@ class RunFolder:
 
     def why_score(self, call_id: str, input_digest: str) -> str | None:
         """Why this call has to be scored now; None if its report stands as it is."""
+        return self.standing(call_id).why_score(input_digest)
+
+    def standing(self, call_id: str) -> Standing:
+        """What decides ``why_score``, to be taken elsewhere."""
         entry = self._done.get(call_id)
         if entry is None:
-            return "new"
+            return Standing("new")
         if self._fresh and call_id not in self._scored_now:
-            return "asked for"
-        if entry["input"] != input_digest:
-            return "the recording or its metadata changed"
-        if entry["settings"] != self._settings_digest:
-            return f"{self._changed_settings(entry['settings'])} changed"
-        if not self._report_is_whole(entry):
-            return "its report is missing or was edited"
-        return None
+            return Standing("asked for")
+        return Standing(None, entry["input"], self._why_stale(entry))
 
     def report_text(self, call_id: str) -> str:
         """The report of a finished call, byte for byte as recorded."""
@@ -183,16 +222,17 @@ class RunFolder:
 
     def record_failure(self, call_id: str, error: Exception) -> Failure:
         """Note that this call could not be scored; a report it had from an earlier input no longer counts."""
-        code = error.exit_code if isinstance(error, AnalyzerError) else _BUG_EXIT_CODE
-        failure = Failure(call_id, type(error).__name__, describe(error), code)
-        with _disk(self.path):
-            self._append(
-                "failed", call_id=call_id, kind=failure.kind, message=failure.message, exit_code=failure.exit_code
-            )
-            self._report_path(call_id).unlink(missing_ok=True)
-        self._done.pop(call_id, None)
-        self._failures[call_id] = failure
+        failure = failure_of(call_id, error)
+        self.note_failure(failure)
         return failure
+
+    def note_failure(self, failure: Failure) -> None:
+        """``record_failure`` of what was judged elsewhere."""
+        with _disk(self.path):
+            self._append("failed", **asdict(failure))
+            self._report_path(failure.call_id).unlink(missing_ok=True)
+        self._done.pop(failure.call_id, None)
+        self._failures[failure.call_id] = failure
 
     def record_fault(self, error: AnalyzerError) -> Failure:
         """Note something wrong with the inputs that belongs to no call (a manifest row, a missing file)."""
@@ -271,6 +311,12 @@ class RunFolder:
 
     def _report_path(self, call_id: str) -> Path:
         return report_path(self.path, call_id)
+
+    def _why_stale(self, entry: Mapping[str, Any]) -> str | None:
+        """Why a report made from the same input does not count."""
+        if entry["settings"] != self._settings_digest:
+            return f"{self._changed_settings(entry['settings'])} changed"
+        return None if self._report_is_whole(entry) else "its report is missing or was edited"
 
     def _report_is_whole(self, entry: Mapping[str, Any]) -> bool:
         with _disk(self.path):

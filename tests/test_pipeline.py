@@ -13,7 +13,7 @@ import pytest
 from analyzer import pipeline
 from analyzer.audio import Recording, find_recordings
 from analyzer.catalog import load_pack
-from analyzer.errors import InputError, ModelError
+from analyzer.errors import InputError, ModelError, StoreError
 from analyzer.pipeline import Scored, check_transcripts, score_recordings
 from analyzer.rules import Pack
 from analyzer.runs import Failure, RunFolder
@@ -221,6 +221,33 @@ def test_listeners_work_ahead_of_the_recogniser(pack: Pack, tmp_path: Path, monk
     recogniser = FakeRecogniser(delay_s=0.05)
     score_all(find_recordings([tmp_path / "in"]).recordings, pack, tmp_path / "run", recogniser, jobs=4)
     assert max(recogniser.batches) > 3, "windows of several calls in one batch"
+
+
+def test_recordings_may_still_be_arriving_while_others_are_scored(
+    calls: tuple[Recording, ...], pack: Pack, tmp_path: Path
+) -> None:
+    first_is_done = threading.Event()
+
+    def arriving() -> Iterator[Recording]:
+        yield calls[0]
+        assert first_is_done.wait(10), "the first call waits for the second"
+        yield from calls[1:]
+
+    with RunFolder(tmp_path, SETTINGS) as run:
+        for _ in score_recordings(arriving(), FakeRecogniser(), pack, run, jobs=3):
+            first_is_done.set()
+    assert len(reports(tmp_path)) == len(calls)
+
+
+def test_a_supply_of_recordings_that_breaks_ends_the_run(
+    calls: tuple[Recording, ...], pack: Pack, tmp_path: Path
+) -> None:
+    def breaking() -> Iterator[Recording]:
+        yield calls[0]
+        raise StoreError("the list of calls is gone")
+
+    with RunFolder(tmp_path, SETTINGS) as run, pytest.raises(StoreError, match="list of calls"):
+        list(score_recordings(breaking(), FakeRecogniser(), pack, run, jobs=2))
 
 
 def test_checking_transcripts_reports_the_bad_one_and_goes_on(pack: Pack, tmp_path: Path) -> None:
