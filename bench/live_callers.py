@@ -258,7 +258,8 @@ class Caller(LiveCall):
     def recognised(self, window: Window, utterances: Sequence[Utterance | None], error: Exception | None) -> None:
         now = time.monotonic()
         for segment in window.heard:
-            self.fates[segment.role, segment.span.start_ms].done = now
+            if fate := self.fates.get((segment.role, segment.span.start_ms)):
+                fate.done = now
         super().recognised(window, utterances, error)
 
     def note_final(self, window: Window, utterances: Sequence[Utterance | None]) -> None:

@@ -5,8 +5,10 @@
 ``analyzer serve`` with the demo model in a process of its own; every sample is sent as 20 ms packets at 16 kHz, all
 from the same moment on, and followed by a client of its event stream. Reports are compared byte for byte. Two delays:
 
-- per final, from the end of its last character to its arrival at that client. A final is lost if the report that
-  ``analyzer score`` makes of the recording has a turn that never came;
+- per final, from the end of its last character to its arrival at that client: the end in the recording's script
+  (truth.json), and that which the recogniser gives, which may be early, since the aligner lets a last character end
+  before its voice does. A final is lost if the report that ``analyzer score`` makes of the recording has a turn that
+  never came;
 - in running speech, per character of a final with more speech after it: from its end to the arrival of the first
   interim event in which two passes agree on it, or of the final.
 
@@ -42,6 +44,7 @@ from tests.live_client import LiveClient
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 RUNNING_MS = 600  # a phrase ends in running speech if so much more follows
+SLACK_MS = 300  # what the recogniser's times may be off; half of the silence that parts two stretches
 ENDS_WITHIN_S = 60.0
 
 
@@ -113,10 +116,23 @@ def serve_samples(recordings: Sequence[Recording], folder: Path) -> tuple[list[C
 # ---- what was seen
 
 
-def delays(call: Call, began: float) -> tuple[list[float], list[float]]:
-    """Of each final, and of each character in running speech; ms."""
-    finals: list[float] = []
-    running: list[float] = []
+@dataclass(slots=True)
+class Delays:
+    """ms: of each final, from the end in the script and from the recogniser's, and of characters in running speech."""
+
+    spoken: list[float] = field(default_factory=list)
+    recognised: list[float] = field(default_factory=list)
+    running: list[float] = field(default_factory=list)
+
+    def add(self, other: Delays) -> None:
+        self.spoken += other.spoken
+        self.recognised += other.recognised
+        self.running += other.running
+
+
+def delays(call: Call, began: float) -> Delays:
+    found = Delays()
+    ends = script_ends(call.recording)
     agreed: dict[str, list[tuple[float, int]]] = {}  # by role: when how many spoken characters were agreed on
     for at, line in call.seen:
         event = json.loads(line)
@@ -125,9 +141,31 @@ def delays(call: Call, began: float) -> tuple[list[float], list[float]]:
             count = sum(map(str.isalnum, event["text"][: event["agreed"]]))
             agreed.setdefault(event["role"], []).append((at_ms, count))
         elif event["type"] == "utterance":
-            finals.append(at_ms - event["end_ms"])
-            running += _running(event, at_ms, agreed.pop(event["role"], []))
-    return finals, running
+            found.recognised.append(at_ms - event["end_ms"])
+            end_ms = last_end(ends[event["role"]], event["start_ms"], event["end_ms"])
+            if end_ms is not None:
+                found.spoken.append(at_ms - end_ms)
+            found.running += _running(event, at_ms, agreed.pop(event["role"], []))
+    return found
+
+
+def script_ends(recording: Recording) -> dict[str, list[tuple[int, int]]]:
+    """Begin and end of every character that is spoken, per role; ms."""
+    script = json.loads((recording.tracks[0].path.parent / "truth.json").read_text(encoding="utf-8"))
+    ends: dict[str, list[tuple[int, int]]] = {"agent": [], "customer": []}
+    for turn in script["turns"]:
+        ends[turn["role"]] += [(start, end) for start, end in turn["chars"] if end > start]
+    return ends
+
+
+def last_end(characters: Sequence[tuple[int, int]], start_ms: int, end_ms: int) -> int | None:
+    """The end of the last character said in what was recognised from ``start_ms`` to ``end_ms``; None if there is none.
+
+    A character whose middle is up to ``SLACK_MS`` later belongs to it: the recogniser's end is early, and the next
+    stretch begins a pause later.
+    """
+    within = [end for start, end in characters if start_ms - SLACK_MS <= (start + end) / 2 <= end_ms + SLACK_MS]
+    return max(within, default=None)
 
 
 def _running(final: Mapping[str, Any], came_ms: float, agreed: Sequence[tuple[float, int]]) -> list[float]:
@@ -152,8 +190,7 @@ def main() -> None:
         folder = Path(name)
         calls, began = serve_samples(recordings, folder / "live")
         scored(recordings, folder / "scored")
-        finals: list[float] = []
-        running: list[float] = []
+        found = Delays()
         lost, same = 0, 0
         for call in calls:
             reports = [
@@ -161,12 +198,13 @@ def main() -> None:
                 for kind in ("scored", "live")
             ]
             same += reports[0] == reports[1]
-            of_finals, of_running = delays(call, began)
-            lost += len(json.loads(reports[0])["turns"]) - len(of_finals)
-            finals += of_finals
-            running += of_running
-    print(f"{len(recordings)} calls at once, {len(finals)} finals, {lost} lost")
-    print(f"end of speech -> final at the client: {_spread(finals)}")
+            of_call = delays(call, began)
+            lost += len(json.loads(reports[0])["turns"]) - len(of_call.recognised)
+            found.add(of_call)
+    print(f"{len(recordings)} calls at once, {len(found.recognised)} finals, {lost} lost")
+    print(f"end of speech by the script -> final at the client: {_spread(found.spoken)} ({len(found.spoken)})")
+    print(f"end of speech by the recogniser -> final at the client: {_spread(found.recognised)}")
+    running = found.running
     print(f"phrase ends in running speech -> its text agreed at the client: {_spread(running)} ({len(running)})")
     print(f"reports equal to score's, byte for byte: {same} of {len(recordings)}")
 
