@@ -50,11 +50,12 @@ from rich.table import Table
 from analyzer.asr import Recogniser, WhisperRecogniser
 from analyzer.catalog import load_pack
 from analyzer.live.agreement import Agreement
+from analyzer.live.judge import Judge
 from analyzer.live.scheduler import Scheduler
 from analyzer.models import open_folder, resolve
 from analyzer.rules import Pack
 from bench.batch import build_random
-from bench.live_callers import Caller, Material, Play, Run, judging, percentile, run_callers, shed_share
+from bench.live_callers import Caller, Material, Play, Run, TextOnly, percentile, run_callers, shed_share
 from bench.live_neighbours import BADLY, four_calls
 from bench.live_released import PACKAGE, environment, policy_of, version_of
 from bench.live_rivals import LA2_BEAM, FirstInFirstOut, FixedLength, LocalAgreement, Padded
@@ -255,11 +256,11 @@ class Bench:
         seconds = max(self.seconds, -(-IN_ALL_S // calls))
         plays: list[Play] = [self.material.caller(number, seconds) for number in range(calls)]
         folder = self.scratch / f"{time.monotonic_ns()}"
-        with judging(rules=rules):
-            run = run_callers(
-                plays, self.pack, policy.make, policy.recogniser, folder,
-                apart_s=min(0.5, JOIN_WITHIN_S / calls), patience_s=PATIENCE_S, admits=admits,
-            )  # fmt: skip
+        run = run_callers(
+            plays, self.pack, policy.make, policy.recogniser, folder,
+            apart_s=min(0.5, JOIN_WITHIN_S / calls), patience_s=PATIENCE_S, admits=admits,
+            make_judge=Judge if rules else TextOnly,
+        )  # fmt: skip
         return Point.of(run)
 
     def ladder(self, policy: Policy, steps: Sequence[int], name: str, *, rules: bool) -> Ladder:

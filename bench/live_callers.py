@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from analyzer.asr import Packer, Recogniser, Window
 from analyzer.asr.windows import OneByOne
 from analyzer.audio import decode, find_recordings
-from analyzer.live import call as live_call
 from analyzer.live.agreement import Agreement
 from analyzer.live.call import LiveCall
 from analyzer.live.ear import Ear, Hearing, begun_ms
@@ -202,7 +201,16 @@ class Caller(LiveCall):
     """A live call that plays itself and remembers what became of each segment."""
 
     def __init__(
-        self, play: Play, name: str, pack: Pack, scheduler: Scheduler, folder: Path, *, ears: Executor, judges: Executor
+        self,
+        play: Play,
+        name: str,
+        pack: Pack,
+        scheduler: Scheduler,
+        folder: Path,
+        *,
+        ears: Executor,
+        judges: Executor,
+        make_judge: Callable[..., Any] = Judge,
     ) -> None:
         facts = Facts(name, play.direction, tuple(play.channels), play.metadata, dict(scheduler.recogniser.info))
         self.play = play
@@ -216,8 +224,10 @@ class Caller(LiveCall):
         self._fed_ms = 0
         log = EventLog(folder, name, {})
         log.watch(self._see)
-        super().__init__(facts, pack, scheduler, log, ears=ears, judges=judges, reports=judges, on_end=self._ended)
-        self._judge = _Watched(self._judge, self)  # type: ignore[assignment]
+        super().__init__(
+            facts, pack, scheduler, log, ears=ears, judges=judges, reports=judges, on_end=self._ended,
+            make_judge=lambda *given, **more: _Watched(make_judge(*given, **more), self),
+        )  # fmt: skip
 
     # -- playing
 
@@ -340,16 +350,6 @@ class TextOnly:
         return {}
 
 
-@contextmanager
-def judging(*, rules: bool) -> Iterator[None]:
-    """Calls begun inside are judged, or only transcribed."""
-    live_call.Judge = Judge if rules else TextOnly  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        live_call.Judge = Judge  # type: ignore[misc]
-
-
 # ---- a run
 
 
@@ -428,11 +428,13 @@ def run_callers(
     patience_s: float,
     admits: bool = False,
     disturbers: Sequence[Play] = (),
+    make_judge: Callable[..., Any] = Judge,
 ) -> Run:
     """Play all at real speed, the next one ``apart_s`` after the one before; wait so long for the last results.
 
     admits      callers come in only while the scheduler accepts them
     disturbers  play beside the callers from the beginning; what becomes of them is not measured and not waited for
+    make_judge  ``Judge``, or ``TextOnly``: calls are only transcribed
     """
     stopwatch = Stopwatch(recogniser)
     scheduler = make_scheduler(stopwatch)
@@ -452,7 +454,9 @@ def run_callers(
             refused += 1
             return None
         play, is_measured = everybody[number], number < len(plays)
-        caller = Caller(play, f"{number}-{play.name}", pack, scheduler, folder, ears=ears, judges=judges)
+        caller = Caller(
+            play, f"{number}-{play.name}", pack, scheduler, folder, ears=ears, judges=judges, make_judge=make_judge
+        )
         caller.began = start + number * apart_s if is_measured else start
         (callers if is_measured else others).append(caller)
         heapq.heappush(due, (caller.began + PACKET_MS / 1000, number + len(everybody), caller.feed))

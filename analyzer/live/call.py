@@ -45,7 +45,8 @@ AT_MOST_MS = 512  # and takes before it turns to the next call: who catches up m
 class LiveCall:
     """``hear`` and ``end`` may be called from any thread, by one at a time.
 
-    on_end  told on the report thread: the report, or the error that prevented one
+    make_judge  of the call's speech: as ``Judge``
+    on_end      told on the report thread: the report, or the error that prevented one
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LiveCall:
         judges: Executor,
         reports: Executor,
         on_end: Callable[[dict[str, Any] | None, Exception | None], None],
+        make_judge: Callable[..., Judge] = Judge,
     ) -> None:
         self.facts, self.events = facts, event_log
         self._scheduler = scheduler
@@ -67,7 +69,7 @@ class LiveCall:
         recogniser = scheduler.recogniser
         self._ear = Ear(facts.roles, recogniser)
         late_windows = recogniser.info.get("window") == "30s"
-        self._judge = Judge(facts, pack, event_log, rejudge=late_windows)
+        self._judge = make_judge(facts, pack, event_log, rejudge=late_windows)
         self._partial_at_ms = dict.fromkeys(facts.roles, 0)
         self._agreed_ms = dict.fromkeys(facts.roles, 0)  # how far interim text is agreed on; set by the judge
         self._hearing = Hearing(0)  # what the judge was told last
