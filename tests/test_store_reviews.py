@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from analyzer.review.workflow import Decision, RefusedError, Round, state_of
 from analyzer.rules.spec import CaseSpec
 from analyzer.store import Store, appeals, audit, comments, manual, open_store, reviews, work
-from analyzer.store.deeds import blind_calls, read_call
+from analyzer.store.blindness import blind_calls
+from analyzer.store.deeds import read_call
 from analyzer.store.finals import card_of
 from analyzer.store.reviews import Added
 from analyzer.store.tables import (

@@ -167,9 +167,9 @@ def test_a_plan_for_people_who_do_not_review_is_refused(store: Store) -> None:
 def test_progress_is_counted_per_reviewer(store: Store) -> None:
     plan = drawn(store, count=10, second_share=0.2, due_days=1)
     with store.writing() as session:
-        assignment, _ = queue(session, 3)[0]
+        assignment, _ = queue(session, 3)[0][0]
         assignment.state = "done"
-        withdraw(session, LEAD, next(one.id for one, _ in queue(session, 4) if one.round == "first"), NOW)
+        withdraw(session, LEAD, next(one.id for one, _ in queue(session, 4)[0] if one.round == "first"), NOW)
     with store.reading() as session:
         parts = {part.reviewer_id: part for part in progress(session, [plan], NOW + timedelta(days=2))[plan]}
     assert (parts[3].done, parts[3].withdrawn, parts[4].withdrawn) == (1, 0, 1)
@@ -184,16 +184,15 @@ def test_the_queue_is_in_the_order_in_which_it_is_due(store: Store) -> None:
     drawn(store, count=4, due_days=9)
     drawn(store, count=4, due_days=2)
     with store.reading() as session:
-        dues = [assignment.due_at for assignment, _ in queue(session, 3)]
+        dues = [assignment.due_at for assignment, _ in queue(session, 3)[0]]
         assert dues == sorted(dues)
         assert queue_length(session, 3, NOW + timedelta(days=3)) == (4, 2)
-        assert [one.id for one, _ in queue(session, 3)][2:] == [one.id for one, _ in queue(session, 3, after=2)]
 
 
 def test_next_walks_through_the_findings_of_a_call_and_then_to_the_next_call(store: Store) -> None:
     drawn(store, "by_rule", count=3, rules=["opening"], reviewers=[Quota(reviewer_id=3)])
     with store.writing() as session:
-        order = [call.id for _, call in queue(session, 3)]
+        order = [call.id for _, call in queue(session, 3)[0]]
         waiting = [finding.id for finding in session.get_one(Call, order[0]).findings]
         at = next_item(session, 3, after_call=None, after_finding=None)
         assert at == (order[0], waiting[0])
@@ -224,7 +223,7 @@ def test_in_a_blind_round_what_another_decided_still_waits(store: Store) -> None
 def test_an_assignment_is_done_once_everything_of_it_is_decided(store: Store) -> None:
     drawn(store, "by_rule", count=1, rules=["opening"], reviewers=[Quota(reviewer_id=3)])
     with store.writing() as session:
-        assignment, call = queue(session, 3)[0]
+        assignment, call = queue(session, 3)[0][0]
         with pytest.raises(RefusedError, match="没有"):
             finish(session, REV2, assignment.id, NOW)
         for finding in call.findings:
@@ -256,7 +255,7 @@ def test_an_audit_draws_agent_utterances_that_no_finding_touches(store: Store) -
 def test_an_audit_is_heard_by_its_reviewer_alone_and_ends_when_all_is_heard(store: Store) -> None:
     drawn(store, "audit", count=2, per_call=2, reviewers=[Quota(reviewer_id=3)])
     with store.writing() as session:
-        assignment, _ = queue(session, 3)[0]
+        assignment, _ = queue(session, 3)[0][0]
         _, _, segments = audit_of(session, 3, assignment.id)
         with pytest.raises(RefusedError, match="没有"):
             audit_of(session, 4, assignment.id)

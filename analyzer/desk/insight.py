@@ -23,7 +23,6 @@ from analyzer.review.agreement import Agreement
 from analyzer.review.sampling import Day
 from analyzer.review.trends import Figures, Scope, Sums, by_period, pareto, upheld
 from analyzer.review.worth import Estimate, Floor, RuleWorth
-from analyzer.store.deeds import blind_calls
 from analyzer.store.tables import Call, Finding
 from analyzer.store.trends import choices, conditions, figures, lately, local_zone
 from analyzer.store.worth import findings_behind, rules_worth, second_agreement
@@ -269,8 +268,7 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
             rows = findings_behind(
                 session, conditions(who, scope, zone), rule, asked.decision, after=asked.after, limit=PAGE + 1
             )
-            blind = blind_calls(session, who, [call.id for _, call in rows])
-            shown = [_found(who, finding, call) for finding, call in rows[:PAGE] if call.id not in blind]
+            shown = [_found(who, finding, call) for finding, call in rows[:PAGE]]
         further = rows[PAGE - 1][0].id if len(rows) > PAGE else None
         return page(
             request, "worth_findings", who, rule=rule, title=shown[0]["title"] if shown else rule, rows=shown,

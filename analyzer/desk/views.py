@@ -39,7 +39,8 @@ from analyzer.labels import ELEMENTS
 from analyzer.privacy import mask, mask_turns, mask_values
 from analyzer.review.workflow import Action, Decision, State
 from analyzer.review.would_pass import would_pass_if
-from analyzer.store.deeds import Changed, blind_calls
+from analyzer.store.blindness import blind_calls
+from analyzer.store.deeds import Changed
 from analyzer.store.sight import Sight, look
 from analyzer.store.tables import (
     Appeal,

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.insight import AgreementView
 from analyzer.desk.pages import page
-from analyzer.desk.problems import Problem, errors
+from analyzer.desk.problems import Problem, errors, invalid
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.shapes import CallRow
 from analyzer.desk.views import call_rows
@@ -287,14 +287,16 @@ def _add_queue(app: FastAPI, desk: ReviewDesk) -> None:
     def queue(
         who: Reviewing,
         state: Literal["open", "done"] = "open",
-        cursor: Annotated[str | None, Query(pattern=r"^\d{1,6}$")] = None,
+        cursor: Annotated[str | None, Query(max_length=200)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> Queue:
-        """What is assigned to me, in the order in which it is due."""
-        after, at = int(cursor or 0), desk.clock()
+        """What is assigned to me, in the order in which it is due; what I am done with, newest first."""
+        at = desk.clock()
         with desk.store.reading() as session:
-            rows = work.queue(session, _me(who), state=state, after=after, limit=limit + 1)
-            shown = rows[:limit]
+            try:
+                shown, following = work.queue(session, _me(who), state=state, cursor=cursor, limit=limit)
+            except ValueError as error:
+                raise invalid(str(error)) from None
             calls = {
                 row.id: row for row in call_rows(session, who, list({call.id: call for _, call in shown}.values()))
             }
@@ -308,7 +310,7 @@ def _add_queue(app: FastAPI, desk: ReviewDesk) -> None:
                     )
                     for one, call in shown
                 ],
-                next=str(after + limit) if len(rows) > limit else None,
+                next=following,
                 open=n,
                 overdue=overdue,
             )  # fmt: skip

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from analyzer.review.agreement import Agreement, among_many
 from analyzer.review.workflow import RefusedError
-from analyzer.store.calls import Viewer, visible_to
+from analyzer.store.calls import visible_to
 from analyzer.store.tables import (
     Assignment,
     Calibration,
@@ -24,6 +24,7 @@ from analyzer.store.tables import (
     Review,
     User,
 )
+from analyzer.store.users import Viewer
 from analyzer.store.work import NEEDS_DECISION, people_who_review
 
 

@@ -6,19 +6,19 @@ reviewers, leads and admins see all.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from analyzer.store.blindness import is_known, is_shown_in, shown_final_score, shown_score
+from analyzer.store.cursors import read_cursor, write_cursor
 from analyzer.store.search import calls_that_say
 from analyzer.store.tables import Appeal, Assignment, Call, Finding, User
-from analyzer.store.types import UtcDateTime
+from analyzer.store.users import Viewer
 
 MOST = 200
 MOST_ID = 2**31 - 1
@@ -29,17 +29,6 @@ SORTS: Mapping[str, InstrumentedAttribute[Any]] = {
     "majors": Call.majors, "unsures": Call.unsures, "agent_rate": Call.agent_rate, "agent_id": Call.agent_id,
     "id": Call.id,
 }  # fmt: skip
-
-
-class Viewer(Protocol):
-    """Whoever looks: a logged-in person (analyzer.desk.access.Principal)."""
-
-    @property
-    def user_id(self) -> int | None: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def agent_id(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +96,22 @@ def list_calls(
 
     raises  ValueError for a sort, cursor or search that means nothing
     """
-    column, descending = _sort_column(sort)
+    column, descending = _sort_column(viewer, sort)
     conditions = [visible_to(viewer), *_conditions(session, viewer, wanted, now)]
     counted = select(Call.id).where(*conditions).limit(COUNTED).subquery()
     total = session.scalar(select(func.count()).select_from(counted)) or 0
-    statement: Select[int] = select(Call.id).where(*conditions)
+    statement: Select[Any] = select(Call.id, column).where(*conditions)  # no more of it: rows are long to sort
     if cursor is not None:
-        statement = statement.where(_after(column, _read_cursor(cursor, column), descending=descending))
+        statement = statement.where(_after(column, _read_place(cursor, column), descending=descending))
     order = (column.desc() if descending else column.asc()).nulls_last()
-    ids = list(session.scalars(statement.order_by(order, Call.id.desc()).limit(limit + 1)))  # rows are long to sort
+    places = session.execute(statement.order_by(order, Call.id.desc()).limit(limit + 1)).all()
+    ids = [call_pk for call_pk, _ in places[:limit]]
     found = {call.id: call for call in session.scalars(select(Call).where(Call.id.in_(ids)))}
-    rows = [found[call_pk] for call_pk in ids]
-    more = rows[limit:]
-    return Page(rows[:limit], _cursor(rows[limit - 1], column) if more else None, total)
+    following = None
+    if len(places) > limit:
+        last, value = places[limit - 1]
+        following = write_cursor(value, last)
+    return Page([found[call_pk] for call_pk in ids], following, total)
 
 
 # ---- filters
@@ -132,24 +124,25 @@ def _conditions(session: Session, viewer: Viewer, wanted: Filter, now: datetime)
         names = select(User.agent_id).where(User.display_name == wanted.agent, User.agent_id.is_not(None))
         yield or_(Call.agent_id == wanted.agent, Call.agent_id.in_(names))
     for column, value in (
-        (Call.team, wanted.team), (Call.verdict, wanted.verdict), (Call.state, wanted.state),
-        (Call.direction, wanted.direction),
+        (Call.team, wanted.team), (Call.verdict, wanted.verdict), (Call.direction, wanted.direction),
     ):  # fmt: skip
         if value:
             yield column.in_(value.split(","))
+    if wanted.state:
+        yield is_shown_in(viewer, wanted.state.split(","))
     if wanted.since:
         yield Call.started_at >= _midnight(wanted.since)
     if wanted.until:
         yield Call.started_at < _midnight(wanted.until + timedelta(days=1))
     if wanted.min_score is not None:
-        yield func.coalesce(Call.final_score, Call.score) >= wanted.min_score
+        yield shown_score(viewer) >= wanted.min_score
     if wanted.max_score is not None:
-        yield func.coalesce(Call.final_score, Call.score) <= wanted.max_score
-    yield from _by_finding(wanted)
+        yield shown_score(viewer) <= wanted.max_score
+    yield from _by_finding(viewer, wanted)
     yield from _by_work(viewer, wanted, now)
 
 
-def _by_finding(wanted: Filter) -> Iterable[ColumnElement[bool]]:
+def _by_finding(viewer: Viewer, wanted: Filter) -> Iterable[ColumnElement[bool]]:
     asked = [
         column.in_(value.split(","))
         for column, value in (
@@ -162,7 +155,7 @@ def _by_finding(wanted: Filter) -> Iterable[ColumnElement[bool]]:
         return
     if not wanted.outcome:
         asked.append(Finding.outcome.in_(("violation", "unsure")))
-    yield Call.id.in_(select(Finding.call_pk).where(*asked))
+    yield Call.id.in_(select(Finding.call_pk).where(*asked, is_known(viewer)))
 
 
 def _by_work(viewer: Viewer, wanted: Filter, now: datetime) -> Iterable[ColumnElement[bool]]:
@@ -189,34 +182,23 @@ def _midnight(day: date) -> datetime:
 # ---- pages
 
 
-def _sort_column(sort: str) -> tuple[InstrumentedAttribute[Any], bool]:
+def _sort_column(viewer: Viewer, sort: str) -> tuple[ColumnElement[Any], bool]:
     name = sort.removeprefix("-")
     if name not in SORTS:
         raise ValueError(f"sort: {name!r} is none of {', '.join(SORTS)}")
-    return SORTS[name], sort.startswith("-")
+    column: ColumnElement[Any] = shown_final_score(viewer) if name == "final_score" else SORTS[name].expression
+    return column, sort.startswith("-")
 
 
-def _cursor(call: Call, column: InstrumentedAttribute[Any]) -> str:
-    value = getattr(call, column.key)
-    text = json.dumps([value.isoformat() if isinstance(value, datetime) else value, call.id])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, column: InstrumentedAttribute[Any]) -> tuple[Any, int]:
+def _read_place(cursor: str, column: ColumnElement[Any]) -> tuple[Any, int]:
     """raises ValueError"""
-    try:
-        value, call_pk = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if value is not None:
-            is_time = isinstance(column.type, UtcDateTime)
-            value = datetime.fromisoformat(value) if is_time else column.type.python_type(value)
-        if not 0 < int(call_pk) <= MOST_ID or (isinstance(value, int) and abs(value) > MOST_ID):
-            raise ValueError
-        return value, int(call_pk)
-    except (ValueError, TypeError, AttributeError):
-        raise ValueError("cursor: not one that this list gave out") from None
+    value, call_pk = read_cursor(cursor, column.type.python_type, int)
+    if call_pk is None:
+        raise ValueError("cursor: not one that this list gave out")
+    return value, call_pk
 
 
-def _after(column: InstrumentedAttribute[Any], place: tuple[Any, int], *, descending: bool) -> ColumnElement[bool]:
+def _after(column: ColumnElement[Any], place: tuple[Any, int], *, descending: bool) -> ColumnElement[bool]:
     value, call_pk = place
     if value is None:
         return and_(column.is_(None), Call.id < call_pk)

@@ -10,7 +10,6 @@ it is written back. Sessions are those of ``Store.writing()``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -210,27 +209,3 @@ class Deed:
                        state_after=after.value, by_id=self.who.user_id if self.who else None, at=self.at,
                        why=self.why, pack_digest=self.call.pack.digest)
         )  # fmt: skip
-
-
-# ---- what is kept from whom
-
-
-def blind_calls(session: Session, who: Principal, call_ids: Iterable[int]) -> set[int]:
-    """Those of the calls whose decisions and final scores are kept from this person, while a second review runs."""
-    if who.user_id is None or who.role == "agent":
-        return set()
-    pairs: dict[int, list[Assignment]] = defaultdict(list)
-    wanted = (Assignment.call_pk.in_(list(call_ids)), Assignment.round.in_(_PAIR), Assignment.state != "withdrawn")
-    for one in session.scalars(select(Assignment).where(*wanted)):
-        pairs[one.call_pk].append(one)
-    me = actor(who)
-    return {
-        call_pk
-        for call_pk, pair in pairs.items()
-        if workflow.is_blind_to(
-            CallNow(
-                assignments=tuple(AssignmentNow(one.reviewer_id, Round(one.round), one.state == "open") for one in pair)
-            ),
-            me,
-        )
-    }

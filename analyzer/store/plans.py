@@ -28,7 +28,6 @@ from analyzer.review.sampling import (
 )
 from analyzer.review.trends import Scope
 from analyzer.review.workflow import RefusedError
-from analyzer.store.calls import Viewer
 from analyzer.store.tables import (
     Assignment,
     AuditedSegment,
@@ -40,6 +39,7 @@ from analyzer.store.tables import (
     User,
 )
 from analyzer.store.trends import conditions
+from analyzer.store.users import Viewer
 from analyzer.store.work import NEEDS_DECISION, people_who_review
 
 _REVIEWABLE = ("auto", "assigned", "unsure", "confirmed", "overturned")

@@ -11,8 +11,10 @@ from sqlalchemy import ColumnElement, case, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from analyzer.review.trends import NO_AGENT, NO_TEAM, AppealSum, Figures, HourSum, RuleSum, Scope, Sums, total
-from analyzer.store.calls import Viewer, visible_to
+from analyzer.store.blindness import blind_to
+from analyzer.store.calls import visible_to
 from analyzer.store.tables import Appeal, Call, RuleResult, User
+from analyzer.store.users import Viewer
 
 _SCORE = func.coalesce(Call.final_score, Call.score)
 _VERDICT = func.coalesce(Call.final_verdict, Call.verdict)
@@ -24,8 +26,9 @@ def local_zone(at: datetime) -> timezone:
 
 
 def conditions(viewer: Viewer, scope: Scope, zone: timezone) -> list[ColumnElement[bool]]:
-    """Calls of the scope that this person may see."""
-    found = [visible_to(viewer)]
+    """Calls of the scope whose decisions this person may see: sums over one call would tell what a blind review
+    hides."""
+    found = [visible_to(viewer), ~blind_to(viewer)]
     if scope.since:
         found.append(Call.started_at >= datetime.combine(scope.since, time(), zone))
     if scope.until:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
@@ -25,6 +25,17 @@ ROLES = ("agent", "reviewer", "lead", "admin")
 _ATTEMPTS_LOCK = 0x6C6F67  # PostgreSQL's advisory lock of counting logins: "log"
 RIGHTS = frozenset({"role", "agent_id", "may_unmask", "is_active"})
 SEEN_EVERY = timedelta(minutes=1)  # a login's last use is stored no more often
+
+
+class Viewer(Protocol):
+    """Whoever looks: a logged-in person (analyzer.desk.access.Principal)."""
+
+    @property
+    def user_id(self) -> int | None: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def agent_id(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from analyzer.review.sampling import (
 )
 from analyzer.review.workflow import RefusedError
 from analyzer.store import audit, reviews
+from analyzer.store.cursors import read_cursor, write_cursor
 from analyzer.store.tables import (
     Assignment,
     AuditedSegment,
@@ -47,18 +48,46 @@ def people_who_review(session: Session, most: Mapping[int, int | None]) -> list[
 
 
 def queue(
-    session: Session, reviewer_id: int, *, state: str = "open", after: int = 0, limit: int = 50
-) -> list[tuple[Assignment, Call]]:
-    """A reviewer's assignments in the order in which they are due; ``after`` skips that many."""
+    session: Session, reviewer_id: int, *, state: str = "open", cursor: str | None = None, limit: int = 50
+) -> tuple[list[tuple[Assignment, Call]], str | None]:
+    """A page of a reviewer's assignments: open ones in the order in which they are due, done ones newest first; and
+    the cursor of the next.
+
+    raises  ValueError for a cursor that means nothing
+    """
+    wanted = [Assignment.reviewer_id == reviewer_id, Assignment.state == state]
+    by_due = state == "open"
+    if cursor is not None:
+        at, number = read_cursor(cursor, datetime, int)
+        wanted.append(_due_after(at, number or 0) if by_due else _done_before(at, number or 0))
     rows = session.execute(
         select(Assignment, Call)
         .join(Call, Call.id == Assignment.call_pk)
-        .where(Assignment.reviewer_id == reviewer_id, Assignment.state == state)
-        .order_by(*_DUE_FIRST)
-        .offset(after)
-        .limit(limit)
-    )
-    return [(assignment, call) for assignment, call in rows]
+        .where(*wanted)
+        .order_by(*(_DUE_FIRST if by_due else _NEWEST_FIRST))
+        .limit(limit + 1)
+    ).all()
+    shown = [(assignment, call) for assignment, call in rows[:limit]]
+    if len(rows) <= limit:
+        return shown, None
+    last = shown[-1][0]
+    return shown, write_cursor(last.due_at if by_due else last.done_at, last.id)
+
+
+def _due_after(due_at: datetime | None, number: int) -> ColumnElement[bool]:
+    """What comes after an assignment in ``_DUE_FIRST``."""
+    if due_at is None:
+        return and_(Assignment.due_at.is_(None), Assignment.id > number)
+    tied = and_(Assignment.due_at == due_at, Assignment.id > number)
+    return or_(Assignment.due_at > due_at, tied, Assignment.due_at.is_(None))
+
+
+def _done_before(done_at: datetime | None, number: int) -> ColumnElement[bool]:
+    """What comes after an assignment in ``_NEWEST_FIRST``."""
+    if done_at is None:
+        return and_(Assignment.done_at.is_(None), Assignment.id < number)
+    tied = and_(Assignment.done_at == done_at, Assignment.id < number)
+    return or_(Assignment.done_at < done_at, tied, Assignment.done_at.is_(None))
 
 
 def queue_length(session: Session, reviewer_id: int, now: datetime) -> tuple[int, int]:
@@ -70,6 +99,7 @@ def queue_length(session: Session, reviewer_id: int, now: datetime) -> tuple[int
 
 
 _DUE_FIRST = (Assignment.due_at.is_(None), Assignment.due_at, Assignment.id)
+_NEWEST_FIRST = (Assignment.done_at.is_(None), Assignment.done_at.desc(), Assignment.id.desc())
 
 
 def next_item(
