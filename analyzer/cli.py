@@ -40,6 +40,7 @@ from analyzer.model_options import (
 )
 from analyzer.report_cli import report_app
 from analyzer.rules_cli import rules_app
+from analyzer.store_options import desk_settings
 from analyzer.terminal import RULES_PANEL, CallDirection, PackOption, ProfileOption, complain, help_text, note
 from analyzer.types import Direction
 
@@ -385,7 +386,8 @@ def _score_all(
     reports = (json.loads(run.report_text(call_id)) for call_id in scored)
     titles = {rule.id: rule.title for rule in pack.rules}
     failed = [*unusable, *failures.values()]
-    write_tables(reports, titles, run.path, failed, output.titles, unmasked=output.unmasked)
+    write_tables(reports, titles, run.path, failed, output.titles, unmasked=output.unmasked,
+                 own_numbers=output.own_numbers)  # fmt: skip
     output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
 
@@ -416,6 +418,7 @@ class _Output:
         unmasked: bool = False,
     ) -> None:
         self.unmasked = unmasked
+        self.own_numbers = desk_settings().masking.own_numbers
         from analyzer.render import element_titles
 
         self.titles = element_titles(pack)

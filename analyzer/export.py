@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -49,6 +49,7 @@ def write_tables(
     elements: Mapping[tuple[str, str], str] = MappingProxyType({}),
     *,
     unmasked: bool = False,
+    own_numbers: Collection[str] = (),
 ) -> tuple[Path, ...]:
     """Write ``calls.csv``, ``findings.csv`` and ``calls.xlsx`` into ``folder``; a reader never sees one half written.
 
@@ -57,11 +58,12 @@ def write_tables(
     failures  calls without a report, for a sheet of their own (无法处理)
     elements  (rule id, element) -> title, for findings of something that was not said
     unmasked  quotes as they were said, telephone numbers and all
+    own_numbers  digits of the company's own telephone numbers, which are not masked
     raises    StoreError if a file cannot be written (it may be open in Excel)
     """
     paths = tuple(folder / name for name in ("calls.csv", "findings.csv", "calls.xlsx"))
     parts = tuple(path.with_name(path.name + ".part") for path in paths)
-    shown = reports if unmasked else map(mask_report, reports)
+    shown = reports if unmasked else (mask_report(report, own_numbers) for report in reports)
     try:
         _write(shown, _call_columns(rules), _finding_columns(rules, elements), failures, parts)
         for part, path in zip(parts, paths, strict=True):

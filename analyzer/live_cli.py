@@ -32,7 +32,16 @@ from analyzer.model_options import (
     load_recogniser,
     model_for,
 )
-from analyzer.store_options import DESK_PANEL, PacksOption, StoreOption, media_folder, open_desk_store, packs_folder
+from analyzer.store_options import (
+    DESK_PANEL,
+    PacksOption,
+    SettingsOption,
+    StoreOption,
+    desk_settings,
+    media_folder,
+    open_desk_store,
+    packs_folder,
+)
 from analyzer.terminal import CallDirection, PackOption, ProfileOption, complain, help_text, note
 from analyzer.types import Direction, Role
 
@@ -272,6 +281,7 @@ def serve(
     no_live: NoLive = False,
     store: StoreOption = None,
     packs: PacksOption = None,
+    settings: SettingsOption = None,
 ) -> None:
     from analyzer.serve import run as server
 
@@ -290,7 +300,7 @@ def serve(
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if no_live:
-        with _open_desk(store, packs) as review:
+        with _open_desk(store, packs, settings) as review:
             server.serve_desk(serving, review, announce=partial(_announce_desk, review))
         return
     if model is None:
@@ -299,24 +309,24 @@ def serve(
             "or --model demo, which understands the synthetic voices of samples/ only; "
             "the review desk alone needs none: --no-live"
         )
-    with _open_desk(store, packs) as review:
+    with _open_desk(store, packs, settings) as review:
         _serve(serving, review, model, device, pack, profile, run, offline=offline, shows_token=given is None)
 
 
 @contextmanager
-def _open_desk(store: str | None, packs: Path | None) -> Iterator[ReviewDesk]:
+def _open_desk(store: str | None, packs: Path | None, settings: Path | None) -> Iterator[ReviewDesk]:
     """The desk on its store, with a code for the first admin as long as there is nobody."""
     from analyzer.desk.login import new_setup_code
     from analyzer.desk.review_desk import ReviewDesk
     from analyzer.store.users import count_users
 
-    opened = open_desk_store(store)
+    given = desk_settings(settings)
+    opened = open_desk_store(store, settings=given)
     try:
         with opened.reading() as session:
             is_new = count_users(session) == 0
-        yield ReviewDesk(
-            opened, packs_folder(packs), media_folder(), setup_code=new_setup_code() if is_new else None
-        )  # fmt: skip
+        code = new_setup_code() if is_new else None
+        yield ReviewDesk(opened, packs_folder(packs), media_folder(), settings=given, setup_code=code)
     finally:
         opened.close()
 

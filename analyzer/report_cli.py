@@ -15,7 +15,7 @@ import typer
 
 from analyzer.errors import AnalyzerError, ConfigError, StoreError, worst_exit_code
 from analyzer.language import either
-from analyzer.store_options import DESK_PANEL, open_desk_store
+from analyzer.store_options import DESK_PANEL, desk_settings, open_desk_store
 from analyzer.terminal import PackOption, complain, help_text, note
 
 if TYPE_CHECKING:
@@ -151,11 +151,12 @@ def _of_store(store: str | None) -> Figures:
     from analyzer.store.users import Principal
     from analyzer.store.worth import rules_worth, second_agreement
 
+    review = desk_settings().review
     everybody, zone = Principal(None, "cli", "", "admin"), local_zone(datetime.now(UTC))
     with closing(open_desk_store(store, upgrade=False)) as opened, opened.reading() as session:
         of = conditions(everybody, Scope(), zone)
         agreement, _ = second_agreement(session, of)
-        worth = tuple(rules_worth(session, of, Floor()))
+        worth = tuple(rules_worth(session, of, Floor(review.precision_floor, review.floor_decisions)))
         return replace(figures(session, everybody, Scope(), zone), worth=worth, agreement=agreement)
 
 

@@ -12,6 +12,7 @@ from analyzer.language import either
 from analyzer.terminal import help_text
 
 if TYPE_CHECKING:
+    from analyzer.settings import Settings
     from analyzer.store import Store
 
 DESK_PANEL = either("Review desk", "复核台")
@@ -41,6 +42,20 @@ PacksOption = Annotated[
         help=help_text("Where published rule packs lie.", "已发布规则包所在的文件夹。"),
     ),
 ]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        envvar="ANALYZER_SETTINGS",
+        show_default=either("desk.toml in the data folder, if there is one", "数据目录中的 desk.toml（如有）"),
+        rich_help_panel=DESK_PANEL,
+        help=help_text(
+            "Logins, deadlines, retention, own telephone numbers (docs/desk.md).",
+            "登录、期限、保存期限、本公司号码等设置（TOML，见 docs/desk.md）。",
+        ),
+    ),
+]
 
 
 def store_url(given: str | None) -> str:
@@ -66,8 +81,23 @@ def data_folder() -> Path:
     return Path(named) if named else user_data_path("analyzer", appauthor=False)
 
 
-def open_desk_store(given: str | None, *, upgrade: bool = True) -> Store:
+def desk_settings(given: Path | None = None) -> Settings:
+    """What ``--settings`` or ANALYZER_SETTINGS names; without them ``desk.toml`` in the data folder, or the defaults.
+
+    raises ConfigError
+    """
+    from analyzer.settings import Settings, read_settings
+
+    named = given or (Path(name) if (name := os.environ.get("ANALYZER_SETTINGS")) else None)
+    usual = data_folder() / "desk.toml"
+    if named is None and not usual.exists():
+        return Settings()
+    return read_settings(named or usual)
+
+
+def open_desk_store(given: str | None, *, upgrade: bool = True, settings: Settings | None = None) -> Store:
     """raises ConfigError, StoreError"""
     from analyzer.store import open_store
 
-    return open_store(store_url(given), upgrade=upgrade)
+    found = settings or desk_settings()
+    return open_store(store_url(given), upgrade=upgrade, own_numbers=found.masking.own_numbers)

@@ -17,6 +17,7 @@ from analyzer.desk import passwords
 from analyzer.desk.app import ReviewDesk
 from analyzer.desk.passwords import is_right, weakness
 from analyzer.serve.app import create_desk_app
+from analyzer.settings import Login, Settings
 from analyzer.store import tables, users
 from analyzer.store.tables import AuditEntry, User
 from tests.desk_stage import BASE, Stage, open_stage
@@ -216,9 +217,7 @@ def test_names_that_do_not_exist_have_to_wait_alike(stage: Stage) -> None:
 
 
 def test_an_address_that_tries_many_names_has_to_wait(tmp_path: Path) -> None:
-    from analyzer.desk.review_desk import Settings
-
-    with open_stage(tmp_path, settings=Settings(login_limit=users.Limit(per_address=3))) as stage:
+    with open_stage(tmp_path, settings=Settings(login=Login(failures_per_address=3))) as stage:
         answers = [_log_in(stage.client(), f"name{number}", "x").status_code for number in range(4)]
     assert answers == [401, 401, 401, 429]
 

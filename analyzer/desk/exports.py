@@ -9,11 +9,10 @@ from pydantic import Field
 from starlette.responses import Response
 
 from analyzer.desk.access import Principal, allow
-from analyzer.desk.insight import WorthPeriod, collect_all
+from analyzer.desk.insight import WorthPeriod, collect_all, floor_of
 from analyzer.desk.problems import Problem, errors
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.errors import ConfigError
-from analyzer.review.worth import Floor
 from analyzer.store import audit
 from analyzer.web.booklet import WRITERS
 
@@ -43,7 +42,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     ) -> Response:
         """Trends and what the rules are worth, as a file. It holds sums, and nothing that was said."""
         at = desk.clock()
-        found = collect_all(desk, who, asked, Floor(asked.floor, asked.least))
+        found = collect_all(desk, who, asked, floor_of(desk, asked))
         try:
             body = WRITERS[asked.format_](found, f"{at.astimezone():%Y-%m-%d %H:%M} 由 {who.display_name} 导出")
         except ConfigError:

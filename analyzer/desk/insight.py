@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from analyzer.desk.access import Principal, allow
+from analyzer.desk.masking import Context, contexts_around, veil_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import errors
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.labels import clock
-from analyzer.privacy import mask
 from analyzer.review.agreement import Agreement
 from analyzer.review.sampling import Day
 from analyzer.review.trends import Figures, Scope, Sums, by_period, pareto, upheld
@@ -66,10 +66,10 @@ class Period(BaseModel):
 
 class WorthPeriod(Period):
     """``floor``, ``least``: a rule is proposed for trial where the upper end of its precision's interval is below the
-    floor, on at least so many decisions."""
+    floor, on at least so many decisions; without them as the desk is set."""
 
-    floor: float = Field(0.9, gt=0, le=1)
-    least: int = Field(20, ge=1, le=100_000)
+    floor: float | None = Field(None, gt=0, le=1)
+    least: int | None = Field(None, ge=1, le=100_000)
 
 
 By = Literal["day", "team", "agent", "rule", "hour", "rate", "appeal"]
@@ -218,11 +218,12 @@ def _add_api(app: FastAPI, desk: ReviewDesk) -> None:
     def worth(who: Reviewing, asked: Annotated[WorthPeriod, Query()]) -> Worth:
         """What people's decisions say of each rule."""
         found, agreement, per_rule = _worth(desk, who, asked)
+        floor = floor_of(desk, asked)
         return Worth(
             since=found.scope.since,
             until=found.scope.until,
-            floor=asked.floor,
-            least=asked.least,
+            floor=floor.precision,
+            least=floor.least,
             agreement=AgreementView.of(agreement),
             rules=[_rule_view(rule, per_rule.get(rule.rule)) for rule in found.worth],
         )
@@ -247,10 +248,11 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
     def worth_page(request: Request, who: Reviewing, asked: Annotated[WorthPeriod, Query()]) -> Response:
         """规则效果."""
         found, agreement, per_rule = _worth(desk, who, asked)
+        floor = floor_of(desk, asked)
         return page(
-            request, "worth", who, rules=found.worth, agreement=agreement, per_rule=per_rule, asked=asked,
+            request, "worth", who, rules=found.worth, agreement=agreement, per_rule=per_rule, floor=floor,
             scope=scope_words(found), statuses=STATUSES, estimate=estimate, percent=percent,
-            interval=lambda share: interval_of(share, asked.floor), **_filters(desk, who, asked, found.scope),
+            interval=lambda share: interval_of(share, floor.precision), **_filters(desk, who, asked, found.scope),
         )  # fmt: skip
 
     @app.get("/worth/{rule}", tags=["pages"], responses=errors(404))
@@ -268,7 +270,8 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
             rows = findings_behind(
                 session, conditions(who, scope, zone), rule, asked.decision, after=asked.after, limit=PAGE + 1
             )
-            shown = [_found(who, finding, call) for finding, call in rows[:PAGE]]
+            contexts = contexts_around(session, veil_of(session, who), [finding for finding, _ in rows[:PAGE]])
+            shown = [_found(contexts[finding.id], finding, call) for finding, call in rows[:PAGE]]
         further = rows[PAGE - 1][0].id if len(rows) > PAGE else None
         return page(
             request, "worth_findings", who, rule=rule, title=shown[0]["title"] if shown else rule, rows=shown,
@@ -297,12 +300,11 @@ def _filters(desk: ReviewDesk, who: Principal, asked: Period, scope: Scope) -> d
     return {"teams": teams, "agents": agents, "filter": scope, "query": query}
 
 
-def _found(who: Principal, finding: Finding, call: Call) -> dict[str, object]:
-    quote = finding.quote or finding.message
+def _found(context: Context, finding: Finding, call: Call) -> dict[str, object]:
     return {
         "id": finding.id, "title": finding.title, "call": call.id, "call_id": call.call_id, "agent": call.agent_id,
         "started_at": call.started_at, "at": clock(finding.start_ms), "category": finding.category,
-        "quote": quote if who.may_unmask else mask(quote).text, "state": finding.state,
+        "quote": context.quote(finding) or context.message(finding, finding.message), "state": finding.state,
         "decision": "overturned" if finding.state == "upheld" else finding.decision or "undecided",
     }  # fmt: skip
 
@@ -328,12 +330,17 @@ def collect_all(desk: ReviewDesk, who: Principal, asked: Period, floor: Floor) -
         return replace(found, worth=tuple(rules_worth(session, of, floor)), agreement=agreement)
 
 
+def floor_of(desk: ReviewDesk, asked: WorthPeriod) -> Floor:
+    usual = desk.settings.review
+    return Floor(asked.floor or usual.precision_floor, asked.least or usual.floor_decisions)
+
+
 def _worth(desk: ReviewDesk, who: Principal, asked: WorthPeriod) -> tuple[Figures, Agreement, dict[str, Agreement]]:
     zone = local_zone(desk.clock())
     with desk.store.reading() as session:
         scope = asked.scope(lately(session, who, zone, days=90))
         of = conditions(who, scope, zone)
-        rules = rules_worth(session, of, Floor(asked.floor, asked.least))
+        rules = rules_worth(session, of, floor_of(desk, asked))
         agreement, per_rule = second_agreement(session, of)
     return Figures(scope=scope, total=Sums("", "合计"), worth=tuple(rules)), agreement, per_rule
 

@@ -120,7 +120,7 @@ def _add_login(app: FastAPI, desk: ReviewDesk) -> None:
 def _try_password(desk: ReviewDesk, name: str, password: str, address: str) -> User | timedelta | None:
     """The user, None if name or password are wrong, or how long to wait before the next try."""
     with desk.store.writing() as session:
-        attempt = users.begin_attempt(session, name, address, desk.clock(), desk.settings.login_limit)
+        attempt = users.begin_attempt(session, name, address, desk.clock(), _limit(desk))
         user = users.find_user(session, name)
     if isinstance(attempt, timedelta):
         return attempt
@@ -137,6 +137,13 @@ def _try_password(desk: ReviewDesk, name: str, password: str, address: str) -> U
     return user
 
 
+def _limit(desk: ReviewDesk) -> users.Limit:
+    login = desk.settings.login
+    return users.Limit(
+        timedelta(minutes=login.failures_within_minutes), login.failures_per_name, login.failures_per_address
+    )
+
+
 def _note_login(session: Session, desk: ReviewDesk, action: str, user: User | None, address: str) -> None:
     subject = f"user:{user.id}" if user else "user:unknown"
     actor = subject if user and action == "login" else "system"
@@ -149,7 +156,7 @@ def _enter(desk: ReviewDesk, request: Request, user: User, where: str) -> Respon
     with desk.store.writing() as session:
         users.forget_ended_logins(session, at)
         users.log_out(session, request.cookies.get(SESSION_COOKIE, ""))
-        login = users.log_in(session, user, at, desk.settings.session_longest)
+        login = users.log_in(session, user, at, desk.settings.login.longest)
         _note_login(session, desk, "login", user, address_of(request))
     answer = RedirectResponse(where, 303)
     answer.set_cookie(SESSION_COOKIE, login.token, httponly=True, samesite="lax", secure=request.url.scheme == "https")

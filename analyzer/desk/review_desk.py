@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from analyzer.desk.access import Principal
+from analyzer.settings import Settings
 from analyzer.store import Store, users
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the desk behaves; what an operator may set."""
-
-    session_idle: timedelta = timedelta(minutes=30)
-    session_longest: timedelta = timedelta(hours=12)
-    appeal_within: timedelta = timedelta(days=7)
-    login_limit: users.Limit = field(default_factory=users.Limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,7 @@ class ReviewDesk:
         """Who has this session cookie. Blocks for a moment."""
         at = self.clock()
         with self.store.reading() as session:
-            found = users.principal(session, token, at, self.settings.session_idle)
+            found = users.principal(session, token, at, self.settings.login.idle)
         if found is None:
             return None
         who, is_stale = found

@@ -138,7 +138,7 @@ def _act(session: Session, desk: ReviewDesk, who: Principal, call_pk: int, body:
             raise invalid("请选择质检员")
         return reviews.assign(session, who, call_pk, body.reviewer_id, Round(body.round), due_at=body.due_at, **given)
     if body.action == "share":
-        return reviews.share(session, who, call_pk, appeal_within=desk.settings.appeal_within, **given)
+        return reviews.share(session, who, call_pk, appeal_within=desk.settings.review.appeal_within, **given)
     return _ACTIONS[body.action](session, who, call_pk, **given)
 
 

@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from analyzer.catalog import pack_folder
 from analyzer.clauses import read_ledger
 from analyzer.desk.access import Principal
+from analyzer.desk.masking import Context, Veil, context_of, contexts_around, veil_of
 from analyzer.desk.shapes import (
     AppealRow,
     AppealView,
@@ -36,7 +37,6 @@ from analyzer.desk.shapes import (
     TurnView,
 )
 from analyzer.labels import ELEMENTS
-from analyzer.privacy import mask, mask_turns, mask_values
 from analyzer.review.workflow import Action, Decision, State
 from analyzer.review.would_pass import would_pass_if
 from analyzer.store.blindness import blind_calls
@@ -60,8 +60,8 @@ from analyzer.store.tables import (
 
 _REVIEWERS = frozenset({"reviewer", "lead", "admin"})
 _MADE_HERE = {
-    *("quote", "message", "clauses", "measured", "would_pass_if", "decided_by", "reason", "reviews", "appeal"),
-    *("actions", "state", "decision", "decided_at"),
+    *("quote", "message", "suggestion", "clauses", "measured", "would_pass_if", "reason", "reviews", "appeal"),
+    *("actions", "state", "decision", "decided_at", "decided_by"),
 }
 
 
@@ -101,8 +101,9 @@ def call_rows(session: Session, who: Principal, calls: Sequence[Call]) -> list[C
 
 def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> CallDetail:
     """Everything on a call that this person may see. ``at``: for what they may do now."""
-    report, sight = _report(session, call), look(session, who, call, at)
-    turns = _turns(session, who, call)
+    report, sight, veil = _report(session, call), look(session, who, call, at), veil_of(session, who)
+    said = _said(session, call)
+    context = Context(veil, {row.number: (row.role, row.text) for row in said})
     reviewing = who.role in _REVIEWERS
     [row] = call_rows(session, who, [call])
     rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
@@ -112,20 +113,20 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
         profile=call.pack.profile,
         pass_mark=call.pack.pass_mark,
         recogniser=call.recogniser,
-        metadata=dict(call.attributes) if who.may_unmask else mask_values(call.attributes),
+        metadata=dict(veil.values(call.attributes)),
         metrics=dict(call.metrics),
         warnings=report["warnings"],
         activity=report.get("activity", {}),
         recording=_recording(call),
         shared_at=call.shared_at,
         appeal_until=call.appeal_until,
-        rules=_rules(who, call, report, sight),
+        rules=_rules(context, call, report, sight),
         why_no_final=None if sight.is_blind else sight.card.why_not,
-        findings=finding_views(session, who, call, list(call.findings), rules=rules, turns=turns, sight=sight),
-        turns=turns,
-        manual=_manual(session, who, call, sight),
+        findings=finding_views(session, who, call, list(call.findings), rules=rules, context=context, sight=sight),
+        turns=[TurnView.model_construct(**{**row._mapping, "text": context.turn(row.number)}) for row in said],
+        manual=_manual(session, veil, call, sight),
         comments=_comments(session, who, call, sight),
-        history=_history(session, who, call, sight) if reviewing else [],
+        history=_history(session, veil, call, sight) if reviewing else [],
         actions=sight.actions(),
         may=May(
             decide=any(Action.CONFIRM in sight.actions_on(finding.id) for finding in call.findings),
@@ -143,10 +144,11 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
     call = session.get_one(Call, done.call.id)
     about = [session.get_one(Finding, done.finding.id)] if done.finding is not None else []
     sight, report = look(session, who, call, at), _report(session, call)
-    turns = _turns(session, who, call, timed=False)
+    veil = veil_of(session, who)
+    context = context_of(session, veil, call.id)
     rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
     wanted = list(call.findings) if whole else about
-    views = finding_views(session, who, call, wanted, rules=rules, turns=turns, sight=sight)
+    views = finding_views(session, who, call, wanted, rules=rules, context=context, sight=sight)
     named = {view.rule for view in views}
     [row] = call_rows(session, who, [call])
     return CallChanged(
@@ -154,8 +156,8 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
         version=call.version,
         finding=views[0] if views and not whole else None,
         findings=views if whole else [],
-        rules=[one for one in _rules(who, call, report, sight) if one.rule in named],
-        manual=_manual(session, who, call, sight),
+        rules=[one for one in _rules(context, call, report, sight) if one.rule in named],
+        manual=_manual(session, veil, call, sight),
         comments=_comments(session, who, call, sight),
         actions=sight.actions(),
         why_no_final=None if sight.is_blind else sight.card.why_not,
@@ -166,19 +168,20 @@ def appeal_rows(
     session: Session, who: Principal, found: Sequence[tuple[Appeal, Finding, Call]], at: datetime
 ) -> list[AppealRow]:
     """Rows of the list of appeals."""
-    names = _names(session)
+    names, veil = _names(session), veil_of(session, who)
+    contexts = contexts_around(session, veil, [finding for _, finding, _ in found])
     calls = {call.id: call for _, _, call in found}
     rows = {row.id: row for row in call_rows(session, who, list(calls.values()))}
     sights = {call.id: look(session, who, call, at) for call in calls.values()}
     return [
         AppealRow(
-            **appeal_view(who, made, names).model_dump(),
+            **appeal_view(veil, made, names).model_dump(),
             call=rows[call.id],
             finding_id=finding.id,
             rule=finding.rule,
             title=finding.title,
             severity=finding.severity,
-            quote=_masked(who, finding.quote),
+            quote=contexts[finding.id].quote(finding),
             start_ms=finding.start_ms,
             actions=[one for one in sights[call.id].actions_on(finding.id) if one in (Action.UPHOLD, Action.REJECT)],
         )
@@ -193,12 +196,12 @@ def finding_views(
     findings: Sequence[Finding],
     *,
     rules: Iterable[RuleResult],
-    turns: Sequence[TurnView],
+    context: Context,
     sight: Sight,
 ) -> list[FindingView]:
-    """Findings with what was decided about them, those that this person may know of. ``rules`` and ``turns`` are the
-    call's, the latter as shown."""
-    names = _names(session)
+    """Findings with what was decided about them, those that this person may know of. ``rules`` and ``context`` are
+    the call's."""
+    names, veil = _names(session), veil_of(session, who)
     results = {rule.rule: rule for rule in rules}
     reviews = _grouped(session.scalars(select(Review).where(Review.call_pk == call.id).order_by(Review.id)))
     appeals = {one.finding_id: one for one in session.scalars(select(Appeal).where(Appeal.call_pk == call.id))}
@@ -215,18 +218,19 @@ def finding_views(
         said = [one for one in reviews[finding.id] if sight.shows_review_by(one.reviewer_id, one.round)]
         view = FindingView(
             **_columns(finding, FindingView, skip=_MADE_HERE),
-            quote=_quoted(who, finding, turns),
-            message=_masked(who, finding.message) or "",
+            quote=context.quote(finding),
+            message=context.message(finding, finding.message) or "",
+            suggestion=context.message(finding, finding.suggestion),
             clauses=[ClauseView(id=one, text=clause_texts().get(one)) for one in finding.clauses],
-            measured=result.measured if result else None,
+            measured=veil.values(result.measured) if result else None,
             would_pass_if=None,
             state=now.state,
             decision=now.decision,
             decided_by=names.get(now.decided_by or 0) if reviewing else None,
             decided_at=finding.decided_at if now.decided_by == finding.decided_by else None,
-            reason=_masked(who, next((one.reason for one in reversed(said) if one.decision == now.decision), None)),
-            reviews=[_review(who, one, names) for one in said] if reviewing else [],
-            appeal=appeal_view(who, appeals[finding.id], names) if finding.id in appeals else None,
+            reason=veil.text(next((one.reason for one in reversed(said) if one.decision == now.decision), None)),
+            reviews=[_review(veil, one, names) for one in said] if reviewing else [],
+            appeal=appeal_view(veil, appeals[finding.id], names) if finding.id in appeals else None,
             actions=sight.actions_on(finding.id),
         )
         rule = {name: getattr(result, name) for name in ("level", "measured", "elements")} if result else None
@@ -252,19 +256,10 @@ def _element_titles(call: Call, rule: str) -> Mapping[str, str]:
     return {**ELEMENTS, **(((call.pack.weights or {}).get(rule) or {}).get("elements") or {})}
 
 
-def _quoted(who: Principal, finding: Finding, turns: Sequence[TurnView]) -> str | None:
-    """Cut out of the turn as it is shown: half an identifier can only be told from the whole."""
-    is_in_one_turn = len(finding.spans) == 1 and finding.turn is not None and finding.turn < len(turns)
-    if finding.quote is None or who.may_unmask or not is_in_one_turn:
-        return _masked(who, finding.quote)
-    assert finding.turn is not None
-    return turns[finding.turn].text[finding.char_start : finding.char_end]
-
-
 # ---- parts
 
 
-def _rules(who: Principal, call: Call, report: Mapping[str, Any], sight: Sight) -> list[RuleView]:
+def _rules(context: Context, call: Call, report: Mapping[str, Any], sight: Sight) -> list[RuleView]:
     """All rules of the pack in its order; those that did not apply come from the report."""
     shown = []
     for entry in report["rules"]:
@@ -283,36 +278,31 @@ def _rules(who: Principal, call: Call, report: Mapping[str, Any], sight: Sight) 
                 points=entry["points"],
                 max_points=entry["max_points"],
                 clauses=entry["clauses"],
-                measured=entry.get("measured"),
-                elements=_elements(who, call, entry),
+                measured=context.values(entry.get("measured")),
+                elements=_elements(context, call, entry),
             )
         )
     return shown
 
 
-def _elements(who: Principal, call: Call, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+def _elements(context: Context, call: Call, entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """With what they are called beside the ids."""
     if entry.get("elements") is None:
         return None
     titles = _element_titles(call, entry["rule"])
     return {
-        name: {**element, "quote": _masked(who, element["quote"]), "title": titles.get(name, name)}
+        name: {**element, "quote": context.text(element["quote"]), "title": titles.get(name, name)}
         for name, element in entry["elements"].items()
     }
 
 
-def _turns(session: Session, who: Principal, call: Call, *, timed: bool = True) -> list[TurnView]:
-    """Thousands of them, so neither objects of the store nor checked again: they were when they were imported.
-    ``timed``: with the times of their characters, which are most of them."""
-    wanted = [getattr(Turn, name) for name in TurnView.model_fields if timed or name != "chars"]
-    rows = session.execute(select(*wanted).where(Turn.call_pk == call.id).order_by(Turn.number)).all()
-    texts = [row.text for row in rows]
-    if not who.may_unmask:
-        texts = [masked.text for masked in mask_turns([(row.role, row.text) for row in rows])]
-    return [TurnView.model_construct(**{**row._mapping, "text": text}) for row, text in zip(rows, texts, strict=True)]
+def _said(session: Session, call: Call) -> Sequence[Row[Any]]:
+    """Thousands of them, so neither objects of the store nor checked again: they were when they were imported."""
+    wanted = [getattr(Turn, name) for name in TurnView.model_fields]
+    return session.execute(select(*wanted).where(Turn.call_pk == call.id).order_by(Turn.number)).all()
 
 
-def _manual(session: Session, who: Principal, call: Call, sight: Sight) -> list[ManualView]:
+def _manual(session: Session, veil: Veil, call: Call, sight: Sight) -> list[ManualView]:
     names = _names(session)
     scores = session.scalars(select(ManualScore).where(ManualScore.call_pk == call.id).order_by(ManualScore.id))
     newest = {score.item: score for score in scores if sight.shows_review_by(score.reviewer_id)}
@@ -327,7 +317,7 @@ def _manual(session: Session, who: Principal, call: Call, sight: Sight) -> list[
                 max_points=item["max_points"],
                 outcome=score.outcome if score else None,
                 points=score.points if score else None,
-                comment=_masked(who, score.comment) if score else None,
+                comment=veil.text(score.comment) if score else None,
                 by=names.get(score.reviewer_id) if score else None,
                 at=score.at if score else None,
             )
@@ -336,14 +326,14 @@ def _manual(session: Session, who: Principal, call: Call, sight: Sight) -> list[
 
 
 def _comments(session: Session, who: Principal, call: Call, sight: Sight) -> list[CommentView]:
-    names = _names(session)
+    names, veil = _names(session), veil_of(session, who)
     statement = select(Comment).where(Comment.call_pk == call.id).order_by(Comment.id)
     if who.role not in _REVIEWERS:
         statement = statement.where(Comment.is_internal.is_(False))
     return [
         CommentView(
             **_columns(one, CommentView, skip={"by", "text"}),
-            text=_masked(who, one.text) or "",
+            text=veil.text(one.text) or "",
             by=names.get(one.author_id, ""),
         )
         for one in session.scalars(statement)
@@ -351,7 +341,7 @@ def _comments(session: Session, who: Principal, call: Call, sight: Sight) -> lis
     ]
 
 
-def _history(session: Session, who: Principal, call: Call, sight: Sight) -> list[TransitionView]:
+def _history(session: Session, veil: Veil, call: Call, sight: Sight) -> list[TransitionView]:
     names = _names(session)
     rows = session.scalars(select(Transition).where(Transition.call_pk == call.id).order_by(Transition.id))
     return [
@@ -361,7 +351,7 @@ def _history(session: Session, who: Principal, call: Call, sight: Sight) -> list
             action=one.action,
             before=one.state_before,
             after=one.state_after,
-            why=_masked(who, one.why) or "",
+            why=veil.text(one.why) or "",
             finding_id=one.finding_id,
         )
         for one in rows
@@ -369,19 +359,19 @@ def _history(session: Session, who: Principal, call: Call, sight: Sight) -> list
     ]
 
 
-def _review(who: Principal, review: Review, names: Mapping[int, str]) -> ReviewView:
+def _review(veil: Veil, review: Review, names: Mapping[int, str]) -> ReviewView:
     return ReviewView(
         **_columns(review, ReviewView, skip={"reviewer", "reason"}),
-        reason=_masked(who, review.reason) or "",
+        reason=veil.text(review.reason) or "",
         reviewer=names.get(review.reviewer_id, ""),
     )
 
 
-def appeal_view(who: Principal, appeal: Appeal, names: Mapping[int, str]) -> AppealView:
+def appeal_view(veil: Veil, appeal: Appeal, names: Mapping[int, str]) -> AppealView:
     return AppealView(
         **_columns(appeal, AppealView, skip={"by", "decided_by", "text", "reason"}),
-        text=_masked(who, appeal.text) or "",
-        reason=_masked(who, appeal.reason),
+        text=veil.text(appeal.text) or "",
+        reason=veil.text(appeal.reason),
         by=names.get(appeal.by_id, ""),
         decided_by=names.get(appeal.decided_by or 0),
     )
@@ -436,7 +426,3 @@ def _grouped(reviews: Iterable[Review]) -> dict[int, list[Review]]:
     for review in reviews:
         grouped[review.finding_id].append(review)
     return grouped
-
-
-def _masked(who: Principal, text: str | None) -> str | None:
-    return text if text is None or who.may_unmask else mask(text).text

@@ -17,12 +17,12 @@ from starlette.responses import Response
 
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.insight import AgreementView
+from analyzer.desk.masking import Context, context_of, veil_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, errors, invalid
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.shapes import CallRow
 from analyzer.desk.views import call_rows
-from analyzer.privacy import mask, mask_turns
 from analyzer.review.sampling import Day, Kind, Options
 from analyzer.review.sampling import Id as Reviewer
 from analyzer.store import audit, calibrations, plans, views, work
@@ -525,30 +525,25 @@ def _audit(session: Session, who: Principal, assignment_id: int) -> AuditView:
     mine = None if who.role in ("lead", "admin") else _me(who)
     assignment, call, segments = work.audit_of(session, mine, assignment_id)
     [row] = call_rows(session, who, [call])
+    context = context_of(session, veil_of(session, who), call.id)
     return AuditView(
         id=assignment.id, state=assignment.state, due_at=assignment.due_at, call=row, rules=_rules(session),
         segments=[
             SegmentView(
                 id=one.segment.id, turn=one.segment.turn, start_ms=one.turn.start_ms, end_ms=one.turn.end_ms,
-                missed=one.segment.missed, context=_context(who, one.context),
+                missed=one.segment.missed, context=_context(context, one.context),
             )
             for one in segments
         ],
     )  # fmt: skip
 
 
-def _context(who: Principal, turns: Sequence[Turn]) -> list[TurnView]:
-    texts = [turn.text for turn in turns]
-    if not who.may_unmask:
-        texts = [masked.text for masked in mask_turns([(turn.role, turn.text) for turn in turns])]
+def _context(context: Context, turns: Sequence[Turn]) -> list[TurnView]:
     return [
-        TurnView(number=turn.number, role=turn.role, start_ms=turn.start_ms, end_ms=turn.end_ms, text=text)
-        for turn, text in zip(turns, texts, strict=True)
-    ]
-
-
-def _masked(who: Principal, text: str) -> str:
-    return text if who.may_unmask else mask(text).text
+        TurnView(number=turn.number, role=turn.role, start_ms=turn.start_ms, end_ms=turn.end_ms,
+                 text=context.turn(turn.number))
+        for turn in turns
+    ]  # fmt: skip
 
 
 def _calibrations(desk: ReviewDesk, who: Principal, before: int | None, limit: int) -> Calibrations:
@@ -571,6 +566,7 @@ def _calibration_row(one: Calibration, call: Call) -> CalibrationRow:
 def _calibration(session: Session, who: Principal, calibration_id: int) -> CalibrationView:
     found = calibrations.calibration(session, who, calibration_id)
     [row] = call_rows(session, who, [found.call])
+    context = context_of(session, veil_of(session, who), found.call.id)
     return CalibrationView(
         **_calibration_row(found.calibration, found.call).model_dump(),
         participants=[
@@ -580,8 +576,7 @@ def _calibration(session: Session, who: Principal, calibration_id: int) -> Calib
         items=[
             ItemView(
                 id=one.id, rule=one.rule, title=one.title, severity=one.severity, start_ms=one.start_ms,
-                end_ms=one.end_ms, quote=None if one.quote is None else _masked(who, one.quote),
-                message=_masked(who, one.message),
+                end_ms=one.end_ms, quote=context.quote(one), message=context.message(one, one.message) or "",
                 said={by: SaidView(**asdict(what)) for by, what in found.said.get(one.id, {}).items()},
             )
             for one in found.findings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from analyzer.privacy import Identifier, mask_turns
@@ -22,9 +22,12 @@ class Said(NamedTuple):
     characters: Sequence[Sequence[int]] | None
 
 
-def bleep_spans(turns: Sequence[Said]) -> tuple[Span, ...]:
-    """The stretches of call time to bleep, in order, not overlapping: every identifier with a margin around it."""
-    masked = mask_turns([(turn.role, turn.text) for turn in turns])
+def bleep_spans(turns: Sequence[Said], own: Collection[str] = ()) -> tuple[Span, ...]:
+    """The stretches of call time to bleep, in order, not overlapping: every identifier with a margin around it.
+
+    own  digits of the company's own numbers, which stay
+    """
+    masked = mask_turns([(turn.role, turn.text) for turn in turns], own)
     spans = [_when(turn, one) for turn, found in zip(turns, masked, strict=True) for one in found.spans]
     return tuple(_joined(sorted(spans)))
 

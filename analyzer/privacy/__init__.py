@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from analyzer.privacy.finding import Identifier, find_identifiers
 from analyzer.privacy.numbers import Kind
 
-__all__ = ["Identifier", "Kind", "Masked", "mask", "mask_report", "mask_turns", "mask_values"]
+__all__ = ["Identifier", "Kind", "Masked", "Quotes", "mask", "mask_report", "mask_turns", "mask_values"]
 
 STAR = "*"
+GAP = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def _starred(text: str, spans: Sequence[Identifier]) -> Masked:
 # ---- reports
 
 _MASKED_TURN = ("text", "folded")  # both are as long as the raw text
-_QUOTING = ("quote", "message", "suggestion")
+_QUOTING = ("message", "suggestion")
 
 
 def mask_report(report: Mapping[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
@@ -78,55 +79,68 @@ def mask_report(report: Mapping[str, Any], own: Collection[str] = ()) -> dict[st
     """
     masked: dict[str, Any] = copy.deepcopy(dict(report))
     turns = masked.get("turns") or []
-    stars = mask_turns([(turn["role"], turn["text"]) for turn in turns], own)
-    hidden = _Quotes(turns, stars, own)
+    hidden = Quotes({number: (turn["role"], turn["text"]) for number, turn in enumerate(turns)}, own)
     for rule in masked.get("rules") or []:
         for finding in rule.get("findings") or []:
-            hidden.mask_finding(finding)
+            raw = finding.get("quote")
+            finding["quote"] = shown = hidden.quote(raw, finding.get("spans") or ())
+            for key in _QUOTING:
+                if finding.get(key):
+                    finding[key] = hidden.message(finding[key], raw, shown)
         for element in (rule.get("elements") or {}).values():
             element["quote"] = hidden.masked(element.get("quote"))
         if rule.get("measured"):
             rule["measured"] = mask_values(rule["measured"], own)
     masked["metadata"] = mask_values(masked.get("metadata") or {}, own)
-    for turn, star in zip(turns, stars, strict=True):
-        turn.update({key: _starred(turn[key], star.spans).text for key in _MASKED_TURN if key in turn})
+    for number, turn in enumerate(turns):
+        turn.update({key: hidden.starred(number, turn[key]) for key in _MASKED_TURN if key in turn})
     return masked
 
 
-class _Quotes:
-    """Quotes are pieces of turns: half an identifier in a quote is known from the turn it was cut out of."""
+class Quotes:
+    """What quotes a call, masked as its turns are: half an identifier in a quote is known from the turn it was cut
+    out of.
 
-    def __init__(self, turns: Sequence[Mapping[str, Any]], stars: Sequence[Masked], own: Collection[str]) -> None:
-        self._turns: list[str] = [turn["text"] for turn in turns]
-        self._stars, self._own = stars, own
+    turns  number -> (role, raw text), in the order in which they were said
+    own    digits of the company's own numbers, which stay
+    """
 
-    def mask_finding(self, finding: dict[str, Any]) -> None:
-        raw = finding.get("quote")
-        quote = self._cut(finding) or self.masked(raw)
-        finding["quote"] = quote
-        for key in ("message", "suggestion"):
-            if text := finding.get(key):
-                finding[key] = self.masked(text.replace(raw, quote) if raw and quote else text)
+    def __init__(self, turns: Mapping[int, tuple[str, str]], own: Collection[str] = ()) -> None:
+        self._raw = {number: text for number, (_, text) in turns.items()}
+        self._stars = dict(zip(turns, mask_turns(list(turns.values()), own), strict=True))
+        self._own = own
+
+    def turn(self, number: int) -> str:
+        """A turn, masked."""
+        return self._stars[number].text
+
+    def starred(self, number: int, text: str) -> str:
+        """A text as long as the turn's, masked in the same places."""
+        return _starred(text, self._stars[number].spans).text
+
+    def quote(self, raw: str | None, spans: Sequence[Mapping[str, Any]]) -> str | None:
+        """A finding's quote, cut out of the turn where its only span says, else looked for in the turns."""
+        if raw and len(spans) == 1:
+            number, cut = spans[0]["turn"], slice(spans[0]["char_start"], spans[0]["char_end"])
+            if self._raw.get(number, "")[cut] == raw:
+                return self.turn(number)[cut]
+        return self.masked(raw)
+
+    def message(self, text: str | None, raw: str | None, shown: str | None) -> str | None:
+        """A sentence that may hold the quote ``raw``, which is shown as ``shown``."""
+        return self.masked(text.replace(raw, shown) if text and raw and shown else text)
 
     def masked(self, text: str | None) -> str | None:
-        """Text that may quote a turn as a whole or in part."""
+        """Text that may quote a turn as a whole or in part, or parts of several joined by ``…``."""
         if not text:
             return text
-        for turn, star in zip(self._turns, self._stars, strict=True):
-            at = turn.find(text) if star.spans else -1
+        for number, star in self._stars.items():
+            at = self._raw[number].find(text) if star.spans else -1
             if at >= 0:
                 return star.text[at : at + len(text)]
+        if GAP in text.strip(GAP):
+            text = GAP.join(self.masked(part) or "" for part in text.split(GAP))
         return mask(text, self._own).text
-
-    def _cut(self, finding: Mapping[str, Any]) -> str | None:
-        spans = list(finding.get("spans") or ())
-        if len(spans) != 1:
-            return None
-        turn, cut = spans[0]["turn"], slice(spans[0]["char_start"], spans[0]["char_end"])
-        if turn >= len(self._turns) or self._turns[turn][cut] != finding.get("quote"):
-            return None
-        quote: str = self._stars[turn].text[cut]
-        return quote
 
 
 def mask_values(value: Any, own: Collection[str] = ()) -> Any:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from analyzer.privacy import mask_turns
 from analyzer.review.examples import Line, Mark, around, case_yaml
+from analyzer.store.database import own_numbers
 from analyzer.store.tables import Call, CaseDraft, Finding, Turn
 
 
@@ -29,7 +30,7 @@ def _draft(
     session: Session, call: Call, finding: Finding, name: str, mark: Mark | None, *, by: int, at: datetime
 ) -> None:
     turns = list(session.scalars(select(Turn).where(Turn.call_pk == call.id).order_by(Turn.number)))
-    texts = mask_turns([(turn.role, turn.text) for turn in turns])
+    texts = mask_turns([(turn.role, turn.text) for turn in turns], own_numbers(session))
     lines = [
         Line(turn.number, turn.role, turn.start_ms, turn.end_ms, masked.text)
         for turn, masked in zip(turns, texts, strict=True)

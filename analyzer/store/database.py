@@ -7,7 +7,7 @@ and waits up to 30 s for it, so that none fails half-way.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,19 @@ from analyzer.errors import ConfigError, StoreError
 
 BUSY_MS = 30_000
 POOL = 20
+OWN_NUMBERS = "own_numbers"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Store:
-    """An open database at the newest revision. Thread-safe; sessions are for one thread each."""
+    """An open database at the newest revision. Thread-safe; sessions are for one thread each.
 
-    def __init__(self, engine: Engine) -> None:
+    own_numbers  digits of the company's own telephone numbers, which are not masked; see ``own_numbers``
+    """
+
+    def __init__(self, engine: Engine, own_numbers: Iterable[str] = ()) -> None:
         self.engine = engine
-        self._sessions = sessionmaker(engine, expire_on_commit=False)
+        self._sessions = sessionmaker(engine, expire_on_commit=False, info={OWN_NUMBERS: frozenset(own_numbers)})
 
     @property
     def is_sqlite(self) -> bool:
@@ -59,7 +63,13 @@ class Store:
         self.engine.dispose()
 
 
-def open_store(url: str, *, upgrade: bool = True) -> Store:
+def own_numbers(session: Session) -> frozenset[str]:
+    """The company's own telephone numbers, for whatever masks what was said: every session of a store knows them."""
+    found: frozenset[str] = session.info.get(OWN_NUMBERS, frozenset())
+    return found
+
+
+def open_store(url: str, *, upgrade: bool = True, own_numbers: Iterable[str] = ()) -> Store:
     """The store at an SQLAlchemy URL (``sqlite:///desk.db``, ``postgresql+psycopg://…``) or a file path.
 
     upgrade  bring its tables to this version; without it an older database is refused
@@ -74,7 +84,7 @@ def open_store(url: str, *, upgrade: bool = True) -> Store:
     except DBAPIError as error:
         engine.dispose()
         raise StoreError(f"{shown_url(url)}: {error.orig}; is the database running, and the user allowed in?") from None
-    return Store(engine)
+    return Store(engine, own_numbers)
 
 
 def shown_url(url: str) -> str:

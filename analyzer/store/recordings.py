@@ -11,7 +11,7 @@ from analyzer.audio import Recording
 from analyzer.errors import AnalyzerError
 from analyzer.media import MediaFolder, Said, bleep_spans, content_key, described, recording_of
 from analyzer.store import audit
-from analyzer.store.database import Store
+from analyzer.store.database import Store, own_numbers
 from analyzer.store.tables import Call, Turn
 from analyzer.types import Span
 
@@ -20,7 +20,7 @@ def bleeps_of(session: Session, call_pk: int) -> tuple[Span, ...]:
     """Where identifiers are said in a call."""
     columns = (Turn.role, Turn.text, Turn.start_ms, Turn.end_ms, Turn.chars)
     rows = session.execute(select(*columns).where(Turn.call_pk == call_pk).order_by(Turn.number))
-    return bleep_spans([Said(*row) for row in rows])
+    return bleep_spans([Said(*row) for row in rows], own_numbers(session))
 
 
 def note_media(store: Store, call_pk: int, key: str) -> None:

@@ -227,9 +227,9 @@ def end_logins(session: Session, user_id: int) -> int:
 class Limit:
     """How many logins may fail within a time, for one user name and from one network address."""
 
-    within: timedelta = timedelta(minutes=15)
-    per_name: int = 8
-    per_address: int = 60  # a whole floor may share one
+    within: timedelta
+    per_name: int
+    per_address: int
 
 
 @dataclass(frozen=True, slots=True)
