@@ -95,45 +95,6 @@ def print_summary(
         console.print(Text(f"报告与表格：{folder}"), soft_wrap=True)
 
 
-def print_totals(summary: Mapping[str, Any], titles: Mapping[str, str], console: Console) -> None:
-    """An ``analyzer.summary/1`` object: the summary line, rules that found something, and the KPI that are known.
-
-    titles: of the rules, by id
-    """
-    print_summary(summary["verdicts"], summary["mean_score"], 0, None, console)
-    rules = {rule: counts for rule, counts in summary["rules"].items() if counts["violation"] or counts["unsure"]}
-    if rules:
-        table = _table("规则", "违规", "无法判定", "符合", "不适用", "发现")
-        for rule, counts in sorted(rules.items(), key=lambda item: -item[1]["violation"]):
-            columns = ("violation", "unsure", "pass", "not_applicable", "findings")
-            name = Text.assemble(titles.get(rule, ""), " ", (rule, "dim"))
-            table.add_row(name, *(str(counts[column]) for column in columns))
-        console.print(table)
-    known = [kpi for kpi in summary["kpis"].values() if kpi["value"] is not None]
-    if known:
-        table = _table("指标", "数值", "标准", "依据数")
-        for kpi in known:
-            style = "red" if kpi["kept"] is False else "green" if kpi["kept"] else ""
-            value = Text(f"{kpi['value']:g} {kpi['unit']}", style=style)
-            table.add_row(kpi["title"], value, _bounds(kpi), str(kpi["n"]))
-        console.print(table)
-    unknown = len(summary["kpis"]) - len(known)
-    if unknown:
-        console.print(Text(f"另有 {unknown} 项指标缺少通话属性，无法计算。", style="dim"))
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
-    return table
-
-
-def _bounds(kpi: Mapping[str, Any]) -> str:
-    parts = [f"{sign}{kpi[key]:g}" for key, sign in (("low", "≥"), ("high", "≤")) if kpi[key] is not None]
-    return " ".join(parts) or "-"
-
-
 # ---- head
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,11 +19,10 @@ from analyzer.store_options import DESK_PANEL, desk_settings, open_desk_store
 from analyzer.terminal import PackOption, complain, help_text, note
 
 if TYPE_CHECKING:
-    from analyzer.review.trends import Figures
+    from analyzer.review.tally import Axis, Tally
+    from analyzer.review.trends import Figures, Scope
 
 report_app = typer.Typer()
-
-_NEEDED = ("direction", "duration_ms", "metadata", "metrics", "rules", "verdict", "score", "truncated")
 
 
 class ReportFormat(StrEnum):
@@ -38,13 +37,15 @@ class ReportFormat(StrEnum):
 
 
 _PRINTED = (ReportFormat.TEXT, ReportFormat.JSON)
+_GROUPS = either("Groups and calls", "分组与范围")
 
 
 @report_app.command(
     "report",
     help=help_text(
-        "Add up reports: verdicts, rules, trends and the standards' KPI; as tables, or as a file with charts.",
-        "汇总报告：结论、各规则的结果、趋势，以及标准规定的指标；可输出表格或带图表的文件。",
+        "Add up reports: verdicts, rules, groups, what stands out, trends and the standards' KPI; as tables, or as a "
+        "file with charts.",
+        "汇总报告：结论、各规则的结果、分组、异常、趋势，以及标准规定的指标；可输出表格或带图表的文件。",
     ),
 )
 def report(
@@ -56,6 +57,59 @@ def report(
             help=help_text("Run folders, folders of reports, or reports.", "运行文件夹、报告文件夹或报告文件。"),
         ),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="WORD[,WORD]",
+            show_default=False,
+            rich_help_panel=_GROUPS,
+            help=help_text(
+                "Groups: agent, team, day, week, hour, direction, rule; with a comma both at once. May be repeated.",
+                "分组：agent 坐席、team 班组、day 日、week 周、hour 时段、direction 方向、rule 规则；逗号为交叉。",
+            ),
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="DAY",
+            show_default=False,
+            rich_help_panel=_GROUPS,
+            help=help_text("Calls from this day on (2026-11-22).", "从这一天起的通话（2026-11-22）。"),
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="DAY",
+            show_default=False,
+            rich_help_panel=_GROUPS,
+            help=help_text("Calls up to this day, included.", "到这一天为止的通话（含当天）。"),
+        ),
+    ] = None,
+    team: Annotated[
+        str,
+        typer.Option(
+            "--team",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=_GROUPS,
+            help=help_text("Calls of this team.", "只看这个班组。"),
+        ),
+    ] = "",
+    agent: Annotated[
+        str,
+        typer.Option(
+            "--agent",
+            metavar="NUMBER",
+            show_default=False,
+            rich_help_panel=_GROUPS,
+            help=help_text("Calls of this agent.", "只看这个坐席（工号）。"),
+        ),
+    ] = "",
     pack: PackOption = "standard",
     format_: Annotated[
         ReportFormat,
@@ -81,17 +135,32 @@ def report(
         ),
     ] = None,
 ) -> None:
-    _check(reports, format_, out, store)
+    from analyzer.review.tally import Tally, read_axes
+    from analyzer.review.trends import Scope
+
+    _check(reports, by, format_, out, store)
+    axes = read_axes(by or ())
+    scope = Scope(_day("--since", since), _day("--until", until), team, agent)
+    if store is not None and out is not None:
+        _write(_of_store(store, scope), format_, out)
+        return
     codes: list[int] = []
+    total = Tally(axes, scope)
+    for one in _usable(reports or [], codes):
+        total.add(one)
+    _tell_left_out(total)
     if out is not None:
-        figures = _of_store(store) if store is not None else _of_reports(_usable(reports or [], codes))
-        _write(figures, format_, out)
+        from analyzer.review.overview import figures_of
+
+        _write(figures_of(total, axes), format_, out)
     else:
-        _print(_usable(reports or [], codes), pack, format_)
+        _print(total, axes, pack, format_)
     raise typer.Exit(worst_exit_code(codes))
 
 
-def _check(reports: list[str] | None, format_: ReportFormat, out: Path | None, store: str | None) -> None:
+def _check(
+    reports: list[str] | None, by: list[str] | None, format_: ReportFormat, out: Path | None, store: str | None
+) -> None:
     """raises ConfigError"""
     if bool(reports) == (store is not None):
         raise ConfigError("report needs either run folders or --store FILE|URL")
@@ -100,6 +169,15 @@ def _check(reports: list[str] | None, format_: ReportFormat, out: Path | None, s
         raise ConfigError(f"--format {format_.value}{'' if out is None else f' --out {out}'} needs {needs}")
     if store is not None and format_ in _PRINTED:
         raise ConfigError("--store needs --format html, xlsx, pdf or csv, and --out FILE")
+    if store is not None and by:
+        raise ConfigError("--by needs run folders; with --store the file holds days, teams, agents and rules anyway")
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: not a day; write it like 2026-11-22") from None
 
 
 def _usable(sources: list[str], codes: list[int]) -> Iterator[dict[str, Any]]:
@@ -113,17 +191,27 @@ def _usable(sources: list[str], codes: list[int]) -> Iterator[dict[str, Any]]:
             yield found
 
 
+def _tell_left_out(total: Tally) -> None:
+    if total.undated:
+        note(either(
+            f"{total.undated} calls left out: their day is not known (started_at)",
+            f"{total.undated} 通未计入：缺少通话属性 started_at，不知道是哪一天",
+        ))  # fmt: skip
+
+
 # ---- printed
 
 
-def _print(reports: Iterator[dict[str, Any]], pack: str, format_: ReportFormat) -> None:
+def _print(total: Tally, axes: Sequence[Axis], pack: str, format_: ReportFormat) -> None:
     from rich.console import Console
 
     from analyzer.catalog import load_pack
-    from analyzer.render import print_totals
-    from analyzer.summary import summarise
+    from analyzer.summary import summary_of
+    from analyzer.totals import print_totals
 
-    summary = summarise(reports)
+    if format_ is ReportFormat.TEXT and not axes and any(group.key[0] for group in total.groups(("team",))):
+        axes = (("team",),)
+    summary = summary_of(total, axes)
     if format_ is ReportFormat.JSON:
         typer.echo(json.dumps(summary, ensure_ascii=False).encode())  # UTF-8 whatever the locale
     else:
@@ -133,19 +221,9 @@ def _print(reports: Iterator[dict[str, Any]], pack: str, format_: ReportFormat) 
 # ---- into a file
 
 
-def _of_reports(reports: Iterator[dict[str, Any]]) -> Figures:
-    """Read once; of a call nothing is kept that was said but what rules quote."""
-    from analyzer.kpi import kpis
-    from analyzer.review.trends import of_reports
-
-    kept = [{key: report[key] for key in _NEEDED if key in report} for report in reports]
-    return of_reports(kept, kpis(kept))
-
-
-def _of_store(store: str | None) -> Figures:
+def _of_store(store: str, scope: Scope) -> Figures:
     from dataclasses import replace
 
-    from analyzer.review.trends import Scope
     from analyzer.review.worth import Floor
     from analyzer.store.trends import conditions, figures, local_zone
     from analyzer.store.users import Principal
@@ -154,10 +232,10 @@ def _of_store(store: str | None) -> Figures:
     review = desk_settings().review
     everybody, zone = Principal(None, "cli", "", "admin"), local_zone(datetime.now(UTC))
     with closing(open_desk_store(store, upgrade=False)) as opened, opened.reading() as session:
-        of = conditions(everybody, Scope(), zone)
+        of = conditions(everybody, scope, zone)
         agreement, _ = second_agreement(session, of)
         worth = tuple(rules_worth(session, of, Floor(review.precision_floor, review.floor_decisions)))
-        return replace(figures(session, everybody, Scope(), zone), worth=worth, agreement=agreement)
+        return replace(figures(session, everybody, scope, zone), worth=worth, agreement=agreement)
 
 
 def _write(figures: Figures, format_: ReportFormat, out: Path) -> None:

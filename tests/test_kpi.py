@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analyzer.kpi import KPI, Figure, Kpi, kpis, visit_rate
+from analyzer.kpi import ALL, KPI, Facts, Figure, Kpi, Kpis, Visits, kpis
 from analyzer.metadata import read_metadata
 
 
@@ -172,20 +172,81 @@ def test_a_recording_is_complete_when_it_neither_starts_late_nor_ends_early() ->
     assert measured("recorded_rate", call(recorded=True), call(recorded=False)) == Figure(50, 2)
 
 
-def test_every_customer_of_the_tier_is_due_a_visit_in_every_period() -> None:
-    def visit(customer: str, day: str, tier: str = "A", role: str = "leader") -> dict[str, Any]:
-        return call("outbound", customer_id=customer, started_at=f"{day}T09:00", customer_tier=tier, agent_role=role)
+def visit(customer: str, day: str, tier: str = "A", role: str = "leader", **more: Any) -> dict[str, Any]:
+    return call(
+        "outbound", customer_id=customer, started_at=f"{day}T09:00", customer_tier=tier, agent_role=role, **more
+    )
 
+
+def test_every_customer_of_the_tier_is_due_a_visit_in_every_period() -> None:
     calls = [
         visit("c1", "2026-01-05"),
         visit("c1", "2026-04-05"),
         visit("c2", "2026-03-31", tier="B"),
         visit("c3", "2026-01-05", tier="C"),
-        visit("c2", "2026-05-01", tier="B", role="agent"),
+        visit("c2", "2026-06-20", tier="B", role="agent"),
     ]
     assert measured("leader_visit_rate", *calls) == Figure(75, 4)
-    assert measured("president_visit_rate", *calls) == Figure(0, 1)
-    assert visit_rate(calls, times=2, months=3) == Figure(0, 6)
+    assert measured("visit_rate", *calls, visit("c1", "2026-01-20"), visit("c1", "2026-06-30")).n == 3 * 6
+
+
+def test_nobody_owes_two_visits_in_half_a_month() -> None:
+    half = [visit("c1", "2026-01-05"), visit("c1", "2026-01-20")]
+    assert measured("visit_rate", *half) == Figure(None, 0)
+    assert measured("visit_rate", *half, visit("c2", "2026-01-30")) == Figure(50, 2)
+    assert measured("president_visit_rate", *half) == Figure(None, 0)
+
+
+def test_a_period_goes_from_its_first_to_its_last_day_over_the_turn_of_the_year() -> None:
+    calls = [visit("c1", "2025-10-01"), visit("c1", "2026-03-31")]
+    log = Visits()
+    for one in calls:
+        log.add(Facts(one), (ALL,))
+    assert log.rate(ALL, times=1, months=3) == Figure(100, 2)
+
+
+def test_a_festival_is_a_visit_owed_to_every_customer() -> None:
+    calls = [
+        visit("c1", "2026-02-17", holiday="春节"),
+        visit("c1", "2026-02-17", holiday="春节"),
+        visit("c1", "2026-09-25", holiday="中秋"),
+        visit("c2", "2026-09-01"),
+    ]
+    assert measured("festival_visit_rate", *calls) == Figure(50, 4)
+
+
+def test_a_group_has_the_figures_of_its_own_calls_and_promises() -> None:
+    together = Kpis()
+    together.add(call(connected=True, started_at="2026-11-02T09:00"), ["A"])
+    together.add(call(connected=False), ["B"])
+    due: dict[str, Any] = {"started_at": "2026-11-02T09:00", "callback_due_at": "2026-11-02T11:00"}
+    together.add(call(customer_id="c1", **due), ["A"])
+    together.add(call("outbound", customer_id="c1", started_at="2026-11-02T10:00"), ["B"])
+    kept, lost = together.known_of("A"), together.known_of("B")
+    assert (kept["connection_rate"]["value"], lost["connection_rate"]["value"]) == (100, 0)
+    assert kept["kept_callback_rate"]["value"] == 100
+    assert "kept_callback_rate" not in lost
+    assert "hours_served" not in kept
+    assert together.figures()["connection_rate"]["value"] == 50
+
+
+def test_a_call_added_later_counts_in_figures_already_read() -> None:
+    together = Kpis()
+    promise = call(started_at="2026-11-02T09:00", callback_due_at="2026-11-02T11:00", customer_id="c1", ticket_id="t")
+    together.add(promise)
+    assert together.figures()["kept_callback_rate"]["value"] == 0
+    together.add(call("outbound", started_at="2026-11-02T10:00", customer_id="c1"))
+    together.add(call(started_at="2026-11-03T10:00", ticket_id="t"))
+    figures = together.figures()
+    assert (figures["kept_callback_rate"]["value"], figures["first_contact_rate"]["value"]) == (100, 0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_matter_s_calls_may_come_in_any_order(order: tuple[int, ...]) -> None:
+    calls = [call(started_at=f"2026-11-{day:02d}T09:00", ticket_id="t") for day in (2, 12, 13)]
+    assert measured("first_contact_rate", *(calls[at] for at in order)) == Figure(100, 1)
+    soon = [call(started_at=f"2026-11-{day:02d}T09:00", ticket_id="t") for day in (2, 5, 20)]
+    assert measured("first_contact_rate", *(soon[at] for at in order)) == Figure(0, 1)
 
 
 def test_fairness_is_the_gap_between_mean_scores_of_tiers() -> None:
@@ -201,7 +262,7 @@ def test_a_time_that_is_none_is_unknown() -> None:
 
 @pytest.mark.parametrize(("value", "kept"), [(85, True), (84.9, False), (None, None)])
 def test_a_figure_keeps_the_standard_at_its_bound(value: float | None, kept: bool | None) -> None:
-    assert Kpi("接通率", "%", lambda reports: Figure(value, 1), (), low=85).is_kept(Figure(value, 1)) is kept
+    assert Kpi("接通率", "%", Visits, Visits.festivals, (), low=85).is_kept(Figure(value, 1)) is kept
 
 
 def test_the_whole_table_prints_as_plain_values() -> None:

@@ -15,12 +15,16 @@ from typer.testing import CliRunner
 
 from analyzer.cli import app
 from analyzer.errors import ConfigError, StoreError
-from analyzer.review.trends import Figures, Scope, Sums, of_reports
+from analyzer.review.overview import figures_of, of_reports
+from analyzer.review.tally import tally
+from analyzer.review.trends import Figures, Scope, Sums
 from analyzer.store import open_store, trends
 from analyzer.store.importing import import_run
 from analyzer.store.users import Principal
+from analyzer.web.booklet import parts_of
 from tests.desk_calls import many_reports, write_run
 from tests.many_calls import add_calls, add_people
+from tests.test_review_tally import centre
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,44 @@ def test_a_run_folder_becomes_a_workbook(run: Path, tmp_path: Path) -> None:
     assert {"概览", "违规帕累托", "坐席得分", "标准指标"} <= set(book.sheetnames)
 
 
+def test_groups_that_were_asked_for_stand_in_every_file(run: Path, tmp_path: Path) -> None:
+    options = ("--by", "team", "--by", "agent,rule", "--since", "2026-10-01")
+    report(run, *options, "--format", "html", "--out", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    report(run, *options, "--format", "csv", "--out", tmp_path / "r.csv")
+    text = (tmp_path / "r.csv").read_text(encoding="utf-8-sig")
+    report(run, *options, "--format", "xlsx", "--out", tmp_path / "r.xlsx")
+    sheets = load_workbook(io.BytesIO((tmp_path / "r.xlsx").read_bytes())).sheetnames
+    for title in ("按班组", "按班组的指标", "按坐席和规则", "规则违规率"):
+        assert title in page
+        assert f"\n{title}\n" in text.replace("\r", "")
+        assert title in sheets
+    assert "2026-10-01 至" in page
+
+
+def test_what_stands_out_comes_first_and_the_funnel_shows_who_is_outside(tmp_path: Path) -> None:
+    figures = figures_of(tally(centre()), ())
+    parts = parts_of(figures)
+    assert [part.key for part in parts[:2]] == ["stand_outs", "scores"]
+    funnel = next(part for part in parts if part.key == "funnel")
+    assert "3007" in funnel.says
+    assert ">3007</text>" in funnel.svg
+    assert funnel.rows[0][0] == "3007"
+    assert "抽听" in parts[0].head
+
+
+def test_the_store_s_report_is_of_the_days_and_team_asked_for(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "desk.db"))
+    with store.writing() as session:
+        add_people(session)
+        add_calls(session, 60, days=6)
+    store.close()
+    options = ("--store", tmp_path / "desk.db", "--team", "一组", "--format", "csv", "--out", tmp_path / "r.csv")
+    told = report(*options)
+    assert "15" in told
+    assert "班组 一组" in (tmp_path / "r.csv").read_text(encoding="utf-8-sig")
+
+
 def test_the_store_s_report_says_what_rules_are_worth(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "desk.db"))
     with store.writing() as session:
@@ -103,6 +145,7 @@ def test_the_store_s_report_says_what_rules_are_worth(tmp_path: Path) -> None:
         ([], "--store"),
         (["run", "--store", "x.db", "--format", "html", "--out", "x"], "either"),
         (["--store", "x.db"], "--out FILE"),
+        (["--store", "x.db", "--by", "team", "--format", "csv", "--out", "x"], "run folders"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_with_the_cure(arguments: list[str], cure: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from analyzer.cli import app
-from analyzer.errors import InputError
+from analyzer.errors import ConfigError, InputError
+from analyzer.review.tally import read_axes
+from analyzer.review.trends import Scope
 from analyzer.runs import RunFolder
 from analyzer.summary import read_reports, summarise
+from tests.test_review_tally import centre
 
 SCHEMA = json.loads(Path("docs/schemas/summary.schema.json").read_text(encoding="utf-8"))
 
@@ -48,6 +52,31 @@ def test_attempts_nobody_answered_count_in_the_kpi_only() -> None:
     summary = summarise([report("a", "pass", 100, connected=True), attempt])
     assert (summary["calls"], summary["unanswered"]) == (1, 1)
     assert summary["kpis"]["call_loss_rate"]["value"] == 50
+
+
+def test_groups_and_what_stands_out_follow_the_schema() -> None:
+    axes = read_axes(["team,rule", "agent", "day", "rule"])
+    summary = summarise(centre(), axes, Scope(since=date(2026, 11, 1)))
+    jsonschema.validate(summary, SCHEMA)
+    assert [table["by"] for table in summary["groups"]] == [["team", "rule"], ["agent"], ["day"]]
+    assert summary["scope"]["since"] == "2026-11-01"
+    agent = next(group for group in summary["groups"][1]["groups"] if group["key"] == {"agent": "3007"})
+    assert sum(agent["verdicts"].values()) == agent["calls"] == 50
+    value, low, high = agent["shares"]["fail"]
+    assert low < value < high
+    assert any(one["key"] == {"agent": "3007"} and one["listen"] for one in summary["stand_outs"])
+
+
+def test_a_summary_is_the_same_however_reports_are_ordered() -> None:
+    reports = list(centre())
+    axes = read_axes(["team,day"])
+    assert json.dumps(summarise(reports[::-1], axes)) == json.dumps(summarise(reports, axes))
+
+
+def test_a_recording_that_starts_late_is_not_complete() -> None:
+    whole = report("a", "pass", 90) | {"truncated": False, "recording_offset_ms": 0}
+    late = whole | {"recording_offset_ms": 5000}
+    assert summarise([whole, late])["kpis"]["complete_recording_rate"]["value"] == 50
 
 
 def test_reads_run_folders_folders_and_files(tmp_path: Path) -> None:
@@ -93,3 +122,36 @@ def test_the_command_prints_tables_or_one_object_and_names_what_it_left_out(tmp_
     assert both.exit_code == InputError.exit_code
     assert json.loads(both.stdout)["calls"] == 1
     assert "bad.json: no report" in both.stderr
+
+
+def test_the_command_takes_groups_and_days(tmp_path: Path) -> None:
+    lines = [json.dumps({"schema": "analyzer.report/1", "turns": [], **one}) for one in centre()]
+    (tmp_path / "day.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    undated = json.dumps(report("undated", "pass", 90))
+    (tmp_path / "more.jsonl").write_text(undated, encoding="utf-8")
+    options = ["--by", "team,day", "--by", "rule", "--since", "2026-11-02", "--until", "2026-11-03", "--agent", "3007"]
+    done = CliRunner().invoke(app, ["report", str(tmp_path), "--format", "json", *options])
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["calls"] == 10
+    assert [group["key"] for group in summary["groups"][0]["groups"]] == [
+        {"team": "B", "day": "2026-11-02"},
+        {"team": "B", "day": "2026-11-03"},
+    ]
+    shown = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert "按班组" in shown.stdout
+
+
+def test_calls_without_a_day_are_told_of_where_days_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(report("a", "pass", 90)), encoding="utf-8")
+    done = CliRunner().invoke(app, ["report", str(tmp_path), "--since", "2026-11-01"], env={"ANALYZER_LANG": "en"})
+    assert done.exit_code == 0
+    assert "started_at" in done.stderr
+
+
+@pytest.mark.parametrize("options", [["--by", "teams"], ["--since", "yesterday"], ["--until", "2026-13-01"]])
+def test_a_wrong_word_or_day_ends_with_2_and_the_cure(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(report("a", "pass", 90)), encoding="utf-8")
+    done = CliRunner().invoke(app, ["report", str(tmp_path), *options])
+    assert isinstance(done.exception, ConfigError)
+    assert options[1] in str(done.exception)

@@ -1,6 +1,6 @@
 """What many calls add up to: the sums that the desk's charts and reports show.
 
-The store fills them by SQL and a run folder from its reports (``of_reports``), so both are drawn and written alike. A
+The store fills them by SQL and a run folder from its reports (``overview``), so both are drawn and written alike. A
 call counts with its final score and verdict where people changed them.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 from analyzer.review.agreement import Agreement
@@ -19,7 +19,6 @@ Unit = Literal["day", "week", "month"]
 RATE_STEP = 20  # 字/分钟
 NO_TEAM, NO_AGENT = "未分组", "未知坐席"
 _MOST_DAYS, _MOST_WEEKS = 62, 60  # of a chart's axis
-_FLAGGED = {"critical": "criticals", "major": "majors", "minor": "minors"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +126,125 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleShare:
+    """A rule over a group of calls, or all of them.
+
+    judged      calls in which it could be told; ``violations`` of them violate it
+    low, high   the 95 % interval of their share
+    unsure      calls in which it could not be told, though the rule applied
+    lost        points
+    """
+
+    rule: str
+    title: str
+    severity: str
+    judged: int
+    violations: int
+    low: float | None
+    high: float | None
+    unsure: int
+    lost: float
+
+    @property
+    def share(self) -> float | None:
+        return self.violations / self.judged if self.judged else None
+
+    @property
+    def unsure_share(self) -> float | None:
+        known = self.judged + self.unsure
+        return self.unsure / known if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    """Calls of an agent, a team and day …; None where nothing is known.
+
+    score_low, score_high   the 95 % interval of the mean score
+    criticals               calls with a critical violation
+    rate                    median 字/分钟 of the agent; ``off_pace`` of the ``paced`` calls lie outside of the bands
+    silence                 share of the time in which nobody spoke
+    held, hold_s            calls with a wait, and the mean of their longest waits in seconds
+    top                     the rules violated most; ``rules``: all, where they were asked for
+    kpis                    the standards' KPI that are known of these calls
+    """
+
+    key: Mapping[str, str]
+    title: str
+    calls: int
+    audio_hours: float
+    mean_score: float | None
+    score_low: float | None
+    score_high: float | None
+    passed: int
+    review: int
+    failed: int
+    criticals: int
+    rate: float | None
+    paced: int
+    off_pace: int
+    silence: float | None
+    held: int
+    hold_s: float | None
+    top: tuple[RuleShare, ...]
+    rules: tuple[RuleShare, ...] | None
+    kpis: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTable:
+    by: tuple[str, ...]
+    groups: tuple[GroupFigures, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StandOut:
+    """A group whose share differs from everybody else's by more than chance (``review.outliers``).
+
+    of       fail, critical, or a rule's id; ``what`` is its Chinese name
+    listen   ids of calls to listen to, where the share is high
+    says     the rest in one Chinese sentence
+    """
+
+    by: tuple[str, ...]
+    key: Mapping[str, str]
+    title: str
+    of: str
+    what: str
+    judged: int
+    hits: int
+    share: float
+    low: float
+    high: float
+    rest_judged: int
+    rest_hits: int
+    rest_share: float
+    is_above: bool
+    p: float
+    listen: tuple[str, ...]
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A share that moves (``review.movement``): a trend over all periods, or a step from the last but one to the last.
+
+    change      of the share: from one period to the next by the trend's slope, or the step
+    low, high   the 95 % interval of a step
+    """
+
+    kind: Literal["trend", "step"]
+    of: str
+    unit: Unit
+    since: str
+    until: str
+    change: float
+    low: float | None
+    high: float | None
+    p: float
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Everything that the pages 趋势 and 规则效果 and the exports show. What a source does not know stays empty."""
 
@@ -142,6 +260,10 @@ class Figures:
     worth: tuple[RuleWorth, ...] = ()
     agreement: Agreement | None = None
     kpis: Mapping[str, Mapping[str, Any]] | None = None
+    shares: tuple[RuleShare, ...] = ()
+    tables: tuple[GroupTable, ...] = ()
+    stand_outs: tuple[StandOut, ...] = ()
+    movements: tuple[Movement, ...] = ()
 
     @property
     def unit(self) -> Unit:
@@ -236,90 +358,3 @@ def histogram(rates: Iterable[float], step: int = RATE_STEP) -> list[Bin]:
     return [
         Bin(number * step, (number + 1) * step, counts.get(number, 0)) for number in range(min(counts), max(counts) + 1)
     ]
-
-
-# ---- out of reports
-
-
-def of_reports(reports: Iterable[Mapping[str, Any]], kpis: Mapping[str, Mapping[str, Any]] | None = None) -> Figures:
-    """The figures of ``analyzer.report/1`` objects, as of a run folder. Nobody has reviewed anything there."""
-    judged = [_Judged.of(report) for report in reports if "verdict" in report]
-    hours: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
-    for call in judged:
-        if call.at is not None:
-            cell = hours[call.at.weekday(), call.at.hour]
-            cell[0] += 1
-            cell[1] += call.sums.violations
-    days = added(
-        replace(call.sums, key=(day := call.at.date().isoformat()), title=day) for call in judged if call.at is not None
-    )
-    return Figures(
-        scope=Scope(),
-        total=total(call.sums for call in judged),
-        days=tuple(days),
-        teams=tuple(added(replace(call.sums, key=call.team, title=call.team or NO_TEAM) for call in judged)),
-        agents=tuple(added(replace(call.sums, key=call.agent, title=call.agent or NO_AGENT) for call in judged)),
-        rules=tuple(_rule_sums(judged)),
-        rates=tuple(call.rate for call in judged if call.rate is not None),
-        hours=tuple(HourSum(*at, *counts) for at, counts in sorted(hours.items())),
-        kpis=kpis,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    sums: Sums
-    at: datetime | None
-    agent: str
-    team: str
-    rate: float | None
-    violated: tuple[Mapping[str, Any], ...]
-
-    @classmethod
-    def of(cls, report: Mapping[str, Any]) -> _Judged:
-        metadata = report.get("metadata") or {}
-        violated = tuple(
-            entry
-            for entry in report["rules"]
-            if entry["outcome"] == "violation" and entry.get("status", "stable") == "stable"
-        )
-        return cls(
-            _sums(report, violated),
-            _time(metadata.get("started_at")),
-            str(metadata.get("agent_id") or ""),
-            str(metadata.get("team") or ""),
-            report.get("metrics", {}).get("rate", {}).get("agent", {}).get("turn"),
-            violated,
-        )
-
-
-def _sums(report: Mapping[str, Any], violated: Iterable[Mapping[str, Any]]) -> Sums:
-    found: dict[str, int] = defaultdict(int)
-    for entry in violated:
-        for severity in [finding["severity"] for finding in entry["findings"]] or [entry["severity"]]:
-            if severity in _FLAGGED:
-                found[_FLAGGED[severity]] += 1
-    score = report["score"]
-    return Sums(
-        "", "", calls=1, scored=int(score is not None), score_sum=score or 0.0,
-        passed=int(report["verdict"] == "pass"), failed=int(report["verdict"] == "fail"),
-        review=int(report["verdict"] == "review"), **found,
-    )  # fmt: skip
-
-
-def _rule_sums(calls: Iterable[_Judged]) -> Iterable[RuleSum]:
-    together: dict[str, RuleSum] = {}
-    for call in calls:
-        for entry in call.violated:
-            rule = entry["rule"]
-            known = together.get(rule, RuleSum(rule, entry["title"], entry["severity"], 0, 0))
-            together[rule] = replace(known, calls=known.calls + 1, points=known.points - entry["points"])
-    return together.values()
-
-
-def _time(text: Any) -> datetime | None:
-    """As written, a zone in it dropped: the call centre's own time."""
-    try:
-        return datetime.fromisoformat(str(text or "")).replace(tzinfo=None)
-    except ValueError:
-        return None

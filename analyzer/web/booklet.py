@@ -16,6 +16,7 @@ from markupsafe import Markup
 from analyzer.errors import ConfigError
 from analyzer.review.trends import Figures
 from analyzer.web import FOLDER, charts
+from analyzer.web.group_sections import group_sections, movement_section, share_section, stand_out_section
 from analyzer.web.sections import (
     Section,
     Value,
@@ -31,7 +32,7 @@ TITLE = "质检报告"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _CHARTS = {  # of the workbook: kind, and which columns of the section's table are drawn
     "scores": ("line", (2,)), "verdicts": ("column", (2, 3, 4)), "pareto": ("column", (3,)), "teams": ("bar", (2,)),
-    "agents": ("bar", (2,)), "rates": ("column", (1,)), "appeals": ("column", (1, 2, 3)),
+    "agents": ("bar", (2,)), "funnel": ("bar", (3,)), "rates": ("column", (1,)), "appeals": ("column", (1, 2, 3)),
 }  # fmt: skip
 _STACKED = ("verdicts", "appeals")
 _CATEGORY = 0
@@ -45,8 +46,10 @@ _environment = Environment(
 
 def parts_of(figures: Figures) -> list[Section]:
     """Everything there is, in the order in which it is read."""
-    more = (worth_section(figures.worth), kpi_section(figures))
-    return [*sections(figures), *(section for section in more if section is not None)]
+    first = (stand_out_section(figures), movement_section(figures))
+    last = (share_section(figures), worth_section(figures.worth), kpi_section(figures))
+    made = (*first, *group_sections(figures), *sections(figures), *last)
+    return [section for section in made if section is not None]
 
 
 def as_html(figures: Figures, *, made: str) -> str:

@@ -54,6 +54,16 @@ class Cell:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class FunnelPoint:
+    """A group of ``n`` calls with its share 0..1; one that is outside of the limits is drawn so, with its label."""
+
+    label: str
+    n: int
+    share: float
+    is_outside: bool
+
+
 # ---- charts
 
 
@@ -120,6 +130,44 @@ def dots(title: str, says: str, rows: Sequence[Bar], *, low: float, high: float)
             f"<title>{escape(row.title)}</title></circle>",
             _text(at + 11, middle + 4, row.note, soft=True),
         ]
+    return _svg(title, says, height, parts)
+
+
+def funnel(
+    title: str, says: str, points: Sequence[FunnelPoint], middle: float, limits: Callable[[float], tuple[float, float]]
+) -> str:
+    """Shares over the number of calls, between the limits of chance for so many."""
+    height, most = 280, 1.05 * max(point.n for point in points)
+    least = 0.9 * min(point.n for point in points)
+    top = 100 * max(limits(least)[1], *(point.share for point in points))
+    high = _nice(top) if top > 3 else 4
+    y = _scale(0, high, height)
+    room = WIDTH - _LEFT - _RIGHT
+
+    def x(n: float) -> float:
+        return _LEFT + room * (n - least) / (most - least)
+
+    parts = _axis(0, high, height, unit="%")
+    parts += [
+        _text(x(n), height - _BOTTOM + 18, f"{n:,.0f} 通", anchor="middle", soft=True)
+        for n in (least + (most - least) * part / 4 for part in (0.5, 1.5, 2.5, 3.5))
+    ]
+    steps = [least + (most - least) * part / 60 for part in range(61)]
+    for side in (0, 1):
+        path = " ".join(f"{x(n):.1f},{y(min(high, 100 * limits(n)[side])):.1f}" for n in steps)
+        parts.append(f'<polyline points="{path}" class="c-grey line" fill="none" stroke="{GREY}" stroke-width="1.5" '
+                     'stroke-dasharray="5 3"/>')  # fmt: skip
+    parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(100 * middle):.1f}" y2="{y(100 * middle):.1f}" '
+                 f'class="c-blue line" stroke="{BLUE}"/>')  # fmt: skip
+    for point in sorted(points, key=lambda point: point.is_outside):
+        said = f"{point.label} {100 * point.share:.1f}%（{point.n} 通）"
+        at = x(point.n), y(100 * point.share)
+        parts.append(_mark(2 if point.is_outside else 0, *at, "red" if point.is_outside else "blue", said))
+        if point.is_outside:
+            is_far = at[0] > WIDTH - 120
+            parts.append(
+                _text(at[0] + (-8 if is_far else 8), at[1] + 4, point.label, anchor="end" if is_far else "start")
+            )
     return _svg(title, says, height, parts)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from analyzer.labels import SEVERITIES
+from analyzer.review.outliers import LEAST, Count, funnel, score_of, spread_of
 from analyzer.review.trends import (
     Figures,
     Sums,
@@ -20,14 +22,16 @@ from analyzer.review.trends import (
 )
 from analyzer.review.worth import Estimate, RuleWorth
 from analyzer.web import charts
-from analyzer.web.charts import Bar, Cell, Series
+from analyzer.web.charts import Bar, Cell, FunnelPoint, Series
 
 Value = str | int | float | None
 
 WEEKDAYS = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")
 STATUSES = {"draft": "草稿", "trial": "试用", "stable": "正式", "retired": "停用"}
-_MOST_BARS, _MOST_COLUMNS = 15, 14
-_UNITS: dict[Unit, str] = {"day": "日", "week": "周", "month": "月"}
+_MOST_BARS, _MOST_COLUMNS, _MOST_NAMED = 15, 14, 5
+_FEWEST_FUNNELLED = 10
+_RARE = 3.09  # standard errors: 99.8 %
+UNITS: dict[Unit, str] = {"day": "日", "week": "周", "month": "月"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ def sections(figures: Figures) -> list[Section]:
     """Every chart that the figures have something for."""
     made = [
         _scores(figures), _verdicts(figures), _pareto(figures), _groups("teams", "班组", figures.teams),
-        _groups("agents", "坐席", figures.agents), _rates(figures), _hours(figures), _appeals(figures),
+        _groups("agents", "坐席", figures.agents), _funnel(figures), _rates(figures), _hours(figures),
+        _appeals(figures),
     ]  # fmt: skip
     return [section for section in made if section is not None]
 
@@ -120,7 +125,7 @@ def _scores(figures: Figures) -> Section | None:
     if not known:
         return None
     low = max(0, 10 * math.floor((min(known) - 5) / 10))
-    says = f"按{_UNITS[figures.unit]}平均分，最低 {min(known):g}，最高 {max(known):g}。"
+    says = f"按{UNITS[figures.unit]}平均分，最低 {min(known):g}，最高 {max(known):g}。"
     labels = [_label(one.key, figures.unit) for one in periods]
     series = [Series("平均分", [one.mean_score for one in periods])]
     return Section(
@@ -227,6 +232,33 @@ def _groups(key: str, of: str, groups: Sequence[Sums]) -> Section | None:
     )  # fmt: skip
 
 
+def _funnel(figures: Figures) -> Section | None:
+    """Agents' shares of failed calls against how far chance (and how agents usually differ) would spread them."""
+    known = [one for one in figures.agents if one.key and one.calls >= LEAST]
+    n, hits = sum(one.calls for one in known), sum(one.failed for one in known)
+    if len(known) < _FEWEST_FUNNELLED or not 0 < hits < n:
+        return None
+    spread = spread_of([score_of(Count(one.key, one.calls, one.failed), n, hits) for one in known])
+    limits = {one.key: funnel(hits / n, one.calls, _RARE, spread) for one in known}
+    points = [
+        FunnelPoint(one.title, one.calls, one.failed / one.calls, not low <= one.failed / one.calls <= high)
+        for one in known
+        for low, high in [limits[one.key]]
+    ]
+    outside = sorted(one.label for one in points if one.is_outside)
+    says = f"全体不合格率 {percent(hits / n)}；虚线之间是 99.8% 的偶然波动范围，通话越多越窄。" + (
+        f"在外的坐席：{'、'.join(outside[:_MOST_NAMED])}{'等' if len(outside) > _MOST_NAMED else ''}。"
+        if outside else "没有坐席在外。"
+    )  # fmt: skip
+    svg = charts.funnel("坐席不合格率", says, points, hits / n, lambda calls: funnel(hits / n, calls, _RARE, spread))
+    rows = tuple(
+        (one.title, one.calls, one.failed, one.failed / one.calls, *limits[one.key])
+        for one in sorted(known, key=lambda one: -one.failed / one.calls)
+    )
+    head = ("坐席", "通话", "不合格", "不合格率", "偶然下限", "偶然上限")
+    return Section("funnel", "坐席不合格率", says, svg, head, rows, percent=(3, 4, 5))
+
+
 # ---- distributions
 
 
@@ -301,11 +333,14 @@ def kpi_section(figures: Figures) -> Section | None:
     """The standards' KPI, of run folders."""
     if not figures.kpis:
         return None
-    rows = tuple(
-        (str(one["title"]), one["value"], str(one["unit"]), one["n"], one["low"], one["high"],
-         {True: "达标", False: "未达标", None: ""}[one["kept"]])
-        for one in figures.kpis.values()
-        if one["value"] is not None
-    )  # fmt: skip
-    head = ("指标", "数值", "单位", "样本数", "标准下限", "标准上限", "结论")
-    return Section("kpi", "标准指标", f"{len(rows)} 项指标有数据。", "", head, rows) if rows else None
+    rows = tuple(kpi_row(one) for one in figures.kpis.values() if one["value"] is not None)
+    return Section("kpi", "标准指标", f"{len(rows)} 项指标有数据。", "", KPI_HEAD, rows) if rows else None
+
+
+KPI_HEAD = ("指标", "数值", "单位", "样本数", "标准下限", "标准上限", "结论")
+
+
+def kpi_row(kpi: Mapping[str, Any]) -> tuple[Value, ...]:
+    """A KPI as a row of the table ``KPI_HEAD``."""
+    kept = {True: "达标", False: "未达标", None: ""}[kpi["kept"]]
+    return (str(kpi["title"]), kpi["value"], str(kpi["unit"]), kpi["n"], kpi["low"], kpi["high"], kept)
