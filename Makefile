@@ -24,7 +24,7 @@ desk: $(VENV)/.installed  ## open the review desk with every call scored under r
 test: $(VENV)/.dev  ## all tests that need no server, browser or audio daemon: what CI runs
 	$(BIN)/python -m pytest -n $(TEST_JOBS) -m "not system"
 
-test-system: $(VENV)/.dev  ## the tests that need a server, browser or audio daemon
+test-system: $(VENV)/.system  ## the tests that need a server, browser, audio daemon or cluster
 	$(BIN)/python -m pytest -m system
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
@@ -61,4 +61,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP_INSTALL) 'pip>=25.1'
 	$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(VENV)/.system: $(VENV)/.dev
+	$(PIP_INSTALL) --editable '.[ray,s3]'
 	@touch $@

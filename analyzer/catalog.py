@@ -109,6 +109,11 @@ def pack_digest(name_or_path: str | Path = STANDARD) -> str:
     return digest(_folder(name_or_path))
 
 
+def pack_bytes(name_or_path: str | Path = STANDARD) -> dict[str, bytes]:
+    """A pack's files by path below its folder: laid out elsewhere they have the same digest. raises ConfigError"""
+    return dict(_files_of(_folder(name_or_path)))
+
+
 def profile_specs(name_or_path: str | Path = STANDARD) -> dict[str, ProfileSpec]:
     """What every profile of a pack says, by name; empty where it cannot be read. Rules and words are not read."""
     loader = _Loader(_folder(name_or_path))
@@ -511,13 +516,18 @@ def _with_text_keys(node: Any) -> Any:
 def digest(folder: Path) -> str:
     """``sha256:…`` over the names and bytes of the pack's files, the same on every machine."""
     content = hashlib.sha256()
+    for name, raw in _files_of(folder):
+        body = raw.replace(b"\r\n", b"\n")
+        content.update(b"%d %s %d " % (len(name.encode()), name.encode(), len(body)) + body)
+    return f"sha256:{content.hexdigest()}"
+
+
+def _files_of(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """All that makes a pack, by path below its folder, in order."""
     files = [folder / "pack.yaml", *(folder / "rules").rglob("*.yaml"), *(folder / "words").rglob("*.tsv"),
              *(folder / "profiles").rglob("*.yaml"), *(folder / "models").glob("*.json")]  # fmt: skip
-    for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix()):
-        name = path.relative_to(folder).as_posix().encode()
-        body = path.read_bytes().replace(b"\r\n", b"\n")
-        content.update(b"%d %s %d " % (len(name), name, len(body)) + body)
-    return f"sha256:{content.hexdigest()}"
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return ((name, named[name].read_bytes()) for name in sorted(named))
 
 
 # --- profiles ---------------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ import os
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -47,9 +48,12 @@ from analyzer.types import Direction
 if TYPE_CHECKING:
     from analyzer.asr import Recogniser
     from analyzer.audio import Recording
+    from analyzer.pipeline import Scored
     from analyzer.rules import Pack
     from analyzer.runs import Failure, RunFolder
     from analyzer.types import Transcript
+
+    Scoring = Callable[[Sequence[Recording], RunFolder, Callable[[int], None]], Generator[Scored | Failure, None, None]]
 
 STOPPED = 130  # what shells give for Ctrl-C
 BELOW_MARK = 1
@@ -115,6 +119,13 @@ def _root(version: VersionOption = False) -> None:
 # ---- options
 
 
+class Engine(StrEnum):
+    """Where calls are scored."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Format(StrEnum):
     """What goes to standard output."""
 
@@ -124,6 +135,7 @@ class Format(StrEnum):
 
 
 _LAYOUT = either("Recordings", "录音")
+_CLUSTER = either("Many machines", "多机")
 
 Recordings = Annotated[
     list[str] | None,
@@ -224,6 +236,35 @@ Fresh = Annotated[
         help=help_text("Score again what is finished.", "已完成的也重新打分。"),
     ),
 ]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        rich_help_panel=_CLUSTER,
+        help=help_text(
+            "On this machine, or on every node of a Ray cluster.", "本机运行，或在 Ray 集群的所有节点上运行。"
+        ),
+    ),
+]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="auto|HOST:PORT|ray://…",
+        rich_help_panel=_CLUSTER,
+        help=help_text("The Ray cluster.", "Ray 集群地址。"),
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        show_default=either("one per node or GPU", "每个节点或 GPU 一个"),
+        rich_help_panel=_CLUSTER,
+        help=help_text("At most so many nodes or GPUs.", "最多使用的节点或 GPU 数。"),
+    ),
+]
 FormatOption = Annotated[
     Format,
     typer.Option(
@@ -308,6 +349,9 @@ def score(
     quiet: Quiet = False,
     fail_below: FailBelow = None,
     unmasked: Unmasked = False,
+    engine: EngineOption = Engine.LOCAL,
+    address: Address = "auto",
+    workers: Workers = None,
 ) -> None:
     from analyzer.audio import find_recordings, missing_files, parse_layout
     from analyzer.catalog import load_pack
@@ -325,14 +369,20 @@ def score(
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
-    recogniser = load_recogniser(model_for(model, calls), device, jobs, offline=offline)
-    settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(recogniser.info)}
+    load = partial(load_recogniser, model_for(model, calls), device, jobs, offline=offline)
     output = _Output(format_, rules, quiet=quiet, fail_below=fail_below, unmasked=unmasked)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
     try:
-        with RunFolder(run or _run_folder(inputs), settings, inputs=_absolute(inputs), fresh=fresh) as folder:
+        with ExitStack() as stack:
+            if engine is Engine.RAY:
+                info, scoring = _on_ray(stack, load, rules, pack, profile, jobs, device, address, workers)
+            else:
+                info, scoring = _on_this_machine(load(), rules, jobs or _cores())
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
+            settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(info)}
+            folder = RunFolder(run or _run_folder(inputs), settings, inputs=_absolute(inputs), fresh=fresh)
+            stack.enter_context(folder)
             unusable = [folder.record_fault(fault) for fault in faults]
-            codes += _score_all(calls, recogniser, rules, folder, jobs or _cores(), output, unusable)
+            codes += _score_all(calls, scoring, rules, folder, output, unusable)
             output.end(f"{folder.path}/")
     except KeyboardInterrupt:
         note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
@@ -340,12 +390,41 @@ def score(
     raise typer.Exit(worst_exit_code([*codes, *output.codes]))
 
 
+def _on_this_machine(recogniser: Recogniser, rules: Pack, jobs: int) -> tuple[Mapping[str, Any], Scoring]:
+    from analyzer.pipeline import score_recordings
+
+    def scoring(
+        calls: Sequence[Recording], run: RunFolder, on_audio: Callable[[int], None]
+    ) -> Generator[Scored | Failure, None, None]:
+        return score_recordings(calls, recogniser, rules, run, jobs=jobs, on_audio=on_audio)
+
+    return recogniser.info, scoring
+
+
+def _on_ray(
+    stack: ExitStack,
+    load: Callable[[], Recogniser],
+    rules: Pack,
+    pack: str,
+    profile: str,
+    jobs: int | None,
+    device: Device,
+    address: str,
+    workers: int | None,
+) -> tuple[Mapping[str, Any], Scoring]:
+    from analyzer.catalog import pack_bytes
+    from analyzer.cluster import Order, RayCluster
+
+    order = Order(load, pack_bytes(pack), rules.digest, profile, jobs)
+    cluster = stack.enter_context(RayCluster(address, order, device=device, workers=workers, tell=note))
+    return cluster.info, cluster.score
+
+
 def _score_all(
     calls: Sequence[Recording],
-    recogniser: Recogniser,
+    scoring: Scoring,
     pack: Pack,
     run: RunFolder,
-    jobs: int,
     output: _Output,
     unusable: Sequence[Failure],
 ) -> list[int]:
@@ -356,7 +435,6 @@ def _score_all(
     from rich.console import Console
 
     from analyzer.export import write_tables
-    from analyzer.pipeline import score_recordings
     from analyzer.progress import Meter, RunProgress
     from analyzer.runs import Failure
 
@@ -365,9 +443,9 @@ def _score_all(
     failures: dict[str, Failure] = {}
     again: Counter[str] = Counter()
     progress = RunProgress(meter, Console(stderr=True))
-    scoring = score_recordings(calls, recogniser, pack, run, jobs=jobs, on_audio=progress.listened)
-    with closing(scoring), progress:
-        for outcome in scoring:
+    outcomes = scoring(calls, run, progress.listened)
+    with closing(outcomes), progress:
+        for outcome in outcomes:
             if isinstance(outcome, Failure):
                 failures[outcome.call_id] = outcome
                 meter.finished(outcome.call_id, failed=True)

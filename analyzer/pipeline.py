@@ -59,7 +59,7 @@ class Scored:
 
 
 def score_recordings(
-    recordings: Iterable[Recording],
+    recordings: Iterable[Recording | None],
     recogniser: Recogniser,
     pack: Pack,
     run: ResultSink,
@@ -69,7 +69,8 @@ def score_recordings(
 ) -> Generator[Scored | Failure, None, None]:
     """Score what the run does not hold yet; yield every call once, as soon as it is finished, in no fixed order.
 
-    recordings  taken one by one as listeners come free, so they may still be arriving; one thread at a time asks
+    recordings  taken one by one as listeners come free, so they may still be arriving; one thread at a time asks.
+                Who has none yet should give None after a second, so that a run that fails meanwhile can end
     jobs        calls listened to at once
     on_audio    told of every stretch of recording that was listened to, in ms; called from any thread
 
@@ -169,14 +170,14 @@ class _Item:
 class _Supply:
     """Recordings for many threads: each goes to one of them."""
 
-    def __init__(self, recordings: Iterable[Recording]) -> None:
+    def __init__(self, recordings: Iterable[Recording | None]) -> None:
         self._recordings = iter(recordings)
         self._asking = threading.Lock()
 
     def __iter__(self) -> _Supply:
         return self
 
-    def __next__(self) -> Recording:
+    def __next__(self) -> Recording | None:
         with self._asking:
             return next(self._recordings)
 
@@ -253,12 +254,13 @@ class _Listener:
         self._backlog = backlog
         self._on_audio = on_audio
 
-    def listen_all(self, supply: Iterable[Recording]) -> None:
+    def listen_all(self, supply: Iterable[Recording | None]) -> None:
         """Listen to one recording after the other until there is none, or the run is over."""
         try:
             for recording in supply:
                 self._backlog.check()
-                self.listen(recording)
+                if recording is not None:
+                    self.listen(recording)
         except _StoppedError:
             return
         finally:
