@@ -31,7 +31,7 @@ from analyzer.errors import ConfigError, InputError
 from analyzer.lint import lint
 from analyzer.report import analyze, rule_entry
 from analyzer.rules import Pack, Rule
-from analyzer.runs import write_atomically
+from analyzer.storage import write_atomically
 from analyzer.transcripts import read_call_text
 
 PUBLISHED = "published.json"

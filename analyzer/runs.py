@@ -14,32 +14,32 @@ Theory of operation. A report becomes part of the run in four steps, each durabl
     4. tell the caller
 
 So at whatever moment the process dies, a call is either finished with exactly the bytes it would have had, or not
-begun. A journal line is one ``write``; a torn last line (the power went) is cut off at the next open. A call counts as
-finished only under the fingerprint it was scored with: the digest of its input and of the settings (pack, model,
-version, options). ``why_score`` says in words what differs.
+begun. A journal line is one ``write``; a torn last line (the power went) is cut off at the next open. In an object
+store the same steps are made of other things: ``analyzer.storage`` says how. A call counts as finished only under the
+fingerprint it was scored with: the digest of its input and of the settings (pack, model, version, options).
+``why_score`` says in words what differs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl  # not on Windows: a run folder needs a POSIX system
 import hashlib
 import json
-import os
 import platform
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from analyzer import storage
 from analyzer.errors import AnalyzerError, InputError, StoreError
+from analyzer.storage import Disk, journal_of, storage_at
 
-JOURNAL = "journal.jsonl"
-REPORTS = "reports"
+JOURNAL = storage.JOURNAL
+REPORTS = storage.REPORTS
 RUN = "run.json"
 RUN_SCHEMA = "analyzer.run/1"
 
@@ -115,15 +115,15 @@ def digest_of(value: Any) -> str:
 
 
 class RunFolder:
-    """One run on disk, open for one process at a time.
+    """One run, open for one process at a time.
 
-    path      made if it does not exist
+    place     a folder, or a URL of an object store (``s3://bucket/runs/day``); made if it does not exist
     settings  everything besides the input that decides a report's bytes: JSON values under names a person understands,
               because ``why_score`` quotes them (``pack``, ``model``, …)
     inputs    what the user asked for, for ``run.json`` only
     fresh     score every call anew, whatever the journal holds
 
-    raises StoreError if another process has the run open, the disk refuses, or the journal is not ours.
+    raises StoreError if another process has the run open, the place refuses, or the journal is not ours.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder), {"pack": "p1"}) as run:
@@ -133,9 +133,8 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, Any], *, inputs: Sequence[str] = (), fresh: bool = False
+        self, place: str | Path, settings: Mapping[str, Any], *, inputs: Sequence[str] = (), fresh: bool = False
     ) -> None:
-        self.path = path
         self._settings = dict(settings)
         self._settings_digest = digest_of(self._settings)
         self._inputs = list(inputs)
@@ -145,18 +144,31 @@ class RunFolder:
         self._failures: dict[str, Failure] = {}
         self._scored_now: set[str] = set()
         self._started_at = _now()
-        with _disk(path):
-            (path / REPORTS).mkdir(parents=True, exist_ok=True)
-            self._journal = os.open(path / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._storage = storage_at(place)
         try:
-            self._lock()
             self._read_journal()
             self._known_settings[self._settings_digest] = self._settings
             self._append("opened", settings=self._settings, settings_digest=self._settings_digest)
             self._write_run("running")
         except BaseException:
-            os.close(self._journal)
+            self._storage.close()
             raise
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for people."""
+        return self._storage.place
+
+    @property
+    def path(self) -> Path:
+        """The folder of a run on a disk."""
+        if not isinstance(self._storage, Disk):
+            raise TypeError(f"{self.place} is no folder of this machine")
+        return self._storage.path
+
+    def folder(self) -> AbstractContextManager[Path]:
+        """A folder of this machine for tables and the like: what is in it at the end of the block is in the run."""
+        return self._storage.folder()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -181,8 +193,11 @@ class RunFolder:
 
     def report_text(self, call_id: str) -> str:
         """The report of a finished call, byte for byte as recorded."""
-        with _disk(self.path):
-            return self._report_path(call_id).read_text(encoding="utf-8")
+        return next(self.report_texts([call_id]))
+
+    def report_texts(self, call_ids: Sequence[str]) -> Iterator[str]:
+        """``report_text`` of many calls, few in memory at a time."""
+        return (content.decode("utf-8") for content in self._storage.read_all([_report(one) for one in call_ids]))
 
     def failures(self) -> list[Failure]:
         """The calls that failed when last tried, by call id."""
@@ -198,7 +213,6 @@ class RunFolder:
         recording  where it was heard: ``{"path": …, "channels": [role, …]}`` per file; for the journal only
         """
         content = report.encode("utf-8", "backslashreplace")  # of half a surrogate pair: a JSON escape
-        final = self._report_path(call_id)
         entry: dict[str, Any] = {
             "call_id": call_id,
             "input": input_digest,
@@ -207,11 +221,9 @@ class RunFolder:
         }
         if recording:
             entry["recording"] = [dict(track) for track in recording]
-        with _disk(final):
-            part = _part_of(final)
-            _write_durably(part, content)
-            self._append("done", **entry)
-            _publish(part, final)
+        self._storage.stage(_report(call_id), content)
+        self._append("done", **entry)
+        self._storage.publish(_report(call_id))
         self._done[call_id] = entry
         self._scored_now.add(call_id)
         self._failures.pop(call_id, None)
@@ -228,49 +240,33 @@ class RunFolder:
 
     def note_failure(self, failure: Failure) -> None:
         """``record_failure`` of what was judged elsewhere."""
-        with _disk(self.path):
-            self._append("failed", **asdict(failure))
-            self._report_path(failure.call_id).unlink(missing_ok=True)
+        self._append("failed", **asdict(failure))
+        self._storage.remove(_report(failure.call_id))
         self._done.pop(failure.call_id, None)
         self._failures[failure.call_id] = failure
 
     def record_fault(self, error: AnalyzerError) -> Failure:
         """Note something wrong with the inputs that belongs to no call (a manifest row, a missing file)."""
         failure = Failure("", type(error).__name__, describe(error), error.exit_code)
-        with _disk(self.path):
-            self._append("fault", kind=failure.kind, message=failure.message)
+        self._append("fault", kind=failure.kind, message=failure.message)
         return failure
 
     def close(self, state: str) -> None:
         """End the run. state: ``finished`` or ``interrupted``."""
-        with _disk(self.path):
-            self._append("closed", state=state)
-            self._write_run(state)
-            os.close(self._journal)
+        self._append("closed", state=state)
+        self._write_run(state)
+        self._storage.seal()
+        self._storage.close()
 
     # ---- the journal
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"{self.path}: another process is writing this run; wait for it or choose another folder with --run"
-            ) from None
-
     def _read_journal(self) -> None:
-        with _disk(self.path / JOURNAL):
-            content = (self.path / JOURNAL).read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.ftruncate(self._journal, whole)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        for place, line in self._storage.journal():
             try:
                 self._replay(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 raise StoreError(
-                    f"{self.path / JOURNAL}:{number}: not a journal line; "
-                    "choose another folder with --run, or move this one away"
+                    f"{place}: not a journal line; choose another folder with --run, or move this one away"
                 ) from None
         for entry in self._done.values():
             self._finish_publishing(entry)
@@ -289,28 +285,14 @@ class RunFolder:
 
     def _finish_publishing(self, entry: Mapping[str, Any]) -> None:
         """Step 3 for a process that died after step 2."""
-        final = self._report_path(entry["call_id"])
-        part = _part_of(final)
-        with _disk(final):
-            if _digest_of_file(part) == entry["report"]:
-                _publish(part, final)
+        name = _report(entry["call_id"])
+        staged = self._storage.staged(name)
+        if staged is not None and digest(staged) == entry["report"]:
+            self._storage.publish(name)
 
     def _append(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, **fields, "at": _now()}, ensure_ascii=False) + "\n"
-        content = line.encode("utf-8", "backslashreplace")
-        size = os.fstat(self._journal).st_size
-        try:
-            if os.write(self._journal, content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._journal, size)  # no half line for the next one to run into
-            raise
-        os.fsync(self._journal)
-
-    # ---- files
-
-    def _report_path(self, call_id: str) -> Path:
-        return report_path(self.path, call_id)
+        self._storage.append(line.encode("utf-8", "backslashreplace"))
 
     def _why_stale(self, entry: Mapping[str, Any]) -> str | None:
         """Why a report made from the same input does not count."""
@@ -319,9 +301,8 @@ class RunFolder:
         return None if self._report_is_whole(entry) else "its report is missing or was edited"
 
     def _report_is_whole(self, entry: Mapping[str, Any]) -> bool:
-        with _disk(self.path):
-            found = _digest_of_file(self._report_path(entry["call_id"]))
-        return found is not None and found == entry["report"]
+        found = self._storage.read(_report(entry["call_id"]))
+        return found is not None and digest(found) == entry["report"]
 
     def _changed_settings(self, earlier_digest: str) -> str:
         earlier = self._known_settings.get(earlier_digest, {})
@@ -340,7 +321,7 @@ class RunFolder:
             "calls": {"done": len(self._done), "scored_now": len(self._scored_now), "failed": len(self._failures)},
         }
         text = json.dumps(run, ensure_ascii=False, indent=2) + "\n"
-        write_atomically(self.path / RUN, text.encode("utf-8", "backslashreplace"))
+        self._storage.write(RUN, text.encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,10 +344,8 @@ def finished_calls(run: Path) -> Iterator[Finished]:
 
     raises StoreError if there is no journal, or it is not ours
     """
-    with _disk(run / JOURNAL):
-        content = (run / JOURNAL).read_bytes()
     done: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+    for place, line in journal_of(run):
         try:
             entry = json.loads(line)
             if entry["event"] in ("done", "failed"):
@@ -374,7 +353,7 @@ def finished_calls(run: Path) -> Iterator[Finished]:
             if entry["event"] == "done":
                 done[entry["call_id"]] = entry
         except (ValueError, KeyError, TypeError):
-            raise StoreError(f"{run / JOURNAL}:{number}: not a journal line; is {run} a run folder?") from None
+            raise StoreError(f"{place}: not a journal line; is {run} a run folder?") from None
     for call_id, entry in done.items():
         path = report_path(run, call_id)
         recording = tuple(entry.get("recording", ()))
@@ -382,7 +361,11 @@ def finished_calls(run: Path) -> Iterator[Finished]:
 
 
 def report_path(run: Path, call_id: str) -> Path:
-    return run / REPORTS / (file_stem(call_id) + ".json")
+    return run / _report(call_id)
+
+
+def _report(call_id: str) -> str:
+    return f"{REPORTS}/{file_stem(call_id)}.json"
 
 
 def file_stem(call_id: str) -> str:
@@ -410,53 +393,9 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}{place}; this is a fault of the analyzer, please report it"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: readers see the old content or the new, also after a crash."""
-    with _disk(path):
-        part = _part_of(path)
-        _write_durably(part, content)
-        _publish(part, path)
-
-
 def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
-def _part_of(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _publish(part: Path, final: Path) -> None:
-    part.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _digest_of_file(path: Path) -> str | None:
-    try:
-        return digest(path.read_bytes())
-    except FileNotFoundError:
-        return None
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        place, reason = error.filename or path, error.strerror or str(error)
-        raise StoreError(f"{place}: {reason}; free the disk or choose another folder with --run") from None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from analyzer import runs
 from analyzer.errors import InputError, StoreError
 from analyzer.runs import RunFolder, file_stem
+from analyzer.storage import Disk
 
 SETTINGS = {"pack": "sha256:p", "model": "sha256:m"}
 
@@ -74,14 +75,13 @@ def test_fresh_scores_everything_once_more(tmp_path: Path) -> None:
         assert run.why_score("a", "sha256:1") is None
 
 
-@pytest.mark.parametrize("step", ["_write_durably", "_append", "_publish"])
+@pytest.mark.parametrize("step", ["stage", "append", "publish"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_step_a_call_is_whole_or_absent_and_the_next_run_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
     """Die before or after each durable step of ``record``; then resume and compare with a run that was left alone."""
-    owner = RunFolder if step == "_append" else runs
-    real = getattr(owner, step)
+    real = getattr(Disk, step)
 
     def dies(*args: object, **kwargs: object) -> None:
         if when == "after":
@@ -89,11 +89,11 @@ def test_killed_at_any_step_a_call_is_whole_or_absent_and_the_next_run_mends_it(
         raise Killed
 
     run = RunFolder(tmp_path, SETTINGS)
-    monkeypatch.setattr(owner, step, dies)
+    monkeypatch.setattr(Disk, step, dies)
     with pytest.raises(Killed):
         run.record("a", "sha256:1", report_of("a"))
     monkeypatch.undo()
-    os.close(run._journal)  # what the kernel does for a dead process
+    run._storage.close()  # what the kernel does for a dead process
 
     final = tmp_path / "reports" / "a.json"
     assert not final.exists() or final.read_text() == report_of("a")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ LOOK_EVERY_S = 2.0  # at the nodes, for one that came or lost its worker
 START_S = 600.0  # for all workers to load the model before the run begins
 STALLED_S = 3600.0  # with calls in hand, but nothing listened to and no result: taken for dead
 STARTS = 3  # workers in a row that die before they are ready: their place is set aside
+KNOCK_S = 10.0  # for the cluster's head to answer at all
 WAIT_FOR_NODE_S = 300.0  # while no node can work
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # as in analyzer.cli
 
@@ -251,11 +254,18 @@ def _connect(address: str) -> Any:
     import ray.exceptions  # noqa: PLC0415
 
     try:
+        _knock(address)
         own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"--address {address}: no Ray cluster answers ({error}); "
             "start one with `ray start --head`, see docs/cluster.md"
         ) from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes. raises OSError if nobody listens there"""
+    if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
+        socket.create_connection((place[1].strip("[]"), int(place[2])), KNOCK_S).close()
