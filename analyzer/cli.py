@@ -39,6 +39,7 @@ from analyzer.model_options import (
     model_for,
     resolve_model,
 )
+from analyzer.remote import is_url
 from analyzer.report_cli import report_app
 from analyzer.rules_cli import rules_app
 from analyzer.store_options import desk_settings
@@ -216,7 +217,7 @@ Jobs = Annotated[
     ),
 ]
 RunOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--run",
         metavar="FOLDER",
@@ -383,7 +384,7 @@ def score(
             stack.enter_context(folder)
             unusable = [folder.record_fault(fault) for fault in faults]
             codes += _score_all(calls, scoring, rules, folder, output, unusable)
-            output.end(f"{folder.path}/")
+            output.end(f"{folder.place}/")
     except KeyboardInterrupt:
         note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
         raise typer.Exit(STOPPED) from None
@@ -461,11 +462,12 @@ def _score_all(
     for why, count in again.items():
         note(f"{count} calls scored again: {why}")
     scored = [call.call_id for call in calls if call.call_id not in failures]
-    reports = (json.loads(run.report_text(call_id)) for call_id in scored)
+    reports = (json.loads(text) for text in run.report_texts(scored))
     titles = {rule.id: rule.title for rule in pack.rules}
     failed = [*unusable, *failures.values()]
-    write_tables(reports, titles, run.path, failed, output.titles, unmasked=output.unmasked,
-                 own_numbers=output.own_numbers)  # fmt: skip
+    with run.folder() as folder:
+        write_tables(reports, titles, folder, failed, output.titles, unmasked=output.unmasked,
+                     own_numbers=output.own_numbers)  # fmt: skip
     output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
 
@@ -573,11 +575,13 @@ def _run_folder(inputs: Sequence[str]) -> Path:
 
 
 def _absolute(inputs: Sequence[str]) -> list[str]:
-    return [os.path.abspath(text) for text in inputs]
+    return [text if is_url(text) else os.path.abspath(text) for text in inputs]
 
 
 def _size(call: Recording) -> int:
-    """Bytes on disk; 0 for what cannot be read (scoring it says so)."""
+    """Bytes on disk; 0 for what cannot be read (scoring it says so); calls that lie elsewhere weigh the same."""
+    if any(track.url for track in call.tracks):
+        return 1
     return sum(track.path.stat().st_size if track.path.is_file() else 0 for track in call.tracks)
 
 

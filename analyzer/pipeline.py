@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.asr import Recogniser, Window
-from analyzer.audio import Block, Decoder, Recording, recording_digest
+from analyzer.audio import Block, Decoder, Recording, at_hand, recording_digest
 from analyzer.engine import likely_swapped
 from analyzer.errors import ConfigError, InputError, ModelError, StoreError
 from analyzer.report import analyze, dump
@@ -273,18 +273,19 @@ class _Listener:
         """
         call = _Call(recording)
         try:
-            call.input_digest = recording_digest(recording)
-            call.why = self._run.why_score(recording.call_id, call.input_digest)
-            if call.why is not None:
-                self._decode(call)
+            with at_hand(recording) as here:
+                call.input_digest = recording_digest(here)
+                call.why = self._run.why_score(recording.call_id, call.input_digest)
+                if call.why is not None:
+                    self._decode(call, here)
         except _StoppedError:
             raise
         except Exception as error:  # whatever it is, it concerns this call
             call.error = error
         self._backlog.put(_Item(call, None))
 
-    def _decode(self, call: _Call) -> None:
-        decoder = Decoder(call.recording)
+    def _decode(self, call: _Call, here: Recording) -> None:
+        decoder = Decoder(here)
         packers = {role: self._recogniser.packer() for role in call.recording.roles}
         for segment in _detect_speech(call.recording.roles, self._watched(decoder, call)):
             if not segment.gated:
@@ -391,6 +392,6 @@ class _Analyst:
 
 def _tracks(recording: Recording) -> list[dict[str, Any]]:
     return [
-        {"path": os.path.abspath(track.path), "channels": [role.value for role in track.roles]}
+        {"path": track.url or os.path.abspath(track.path), "channels": [role.value for role in track.roles]}
         for track in recording.tracks
     ]

@@ -10,6 +10,7 @@ from typing import Any
 from analyzer import pipeline
 from analyzer.asr import Window
 from analyzer.types import Utterance
+from tests import bucket
 from tests.fake_speech import FakeCallDetector, FakeRecogniser
 
 POISON_HZ = 1500
@@ -34,6 +35,7 @@ class _Deadly(FakeRecogniser):
 
 def load_fake(delay_s: float = 0.0, *_: object, **__: object) -> FakeRecogniser:
     """delay_s: per batch; below zero: a model that no other process has"""
+    bucket.register()
     pipeline.CallDetector = FakeCallDetector  # type: ignore[misc,assignment]
     recogniser = _Deadly(delay_s=max(0.0, delay_s), poison_hz=POISON_HZ, error=MemoryError())
     recogniser.digest = "sha256:fake" if delay_s >= 0 else f"sha256:{os.getpid()}"

@@ -9,10 +9,12 @@ import sys
 from functools import partial
 
 from analyzer import cli
+from tests import bucket
 from tests.fake_node import load_fake
 
 
 def main() -> None:
+    bucket.register()
     delay_s = float(sys.argv.pop(1))
     cli.load_recogniser = partial(load_fake, delay_s)  # type: ignore[assignment]
     cli.main()

@@ -70,8 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, run: Path, *more: str, delay_s: float = 0.0) -> subprocess.Popen[str]:
-    arguments = ["score", str(folder / "in"), "--pack", str(folder / "pack"), "--run", str(run), "-q", *more]
+def start(folder: Path | str, run: Path | str, *more: str, delay_s: float = 0.0) -> subprocess.Popen[str]:
+    pack = f"{folder}/pack".removeprefix("bucket://")
+    arguments = ["score", f"{folder}/in", "--pack", pack, "--run", str(run), "-q", *more]
     command = [sys.executable, "-m", "tests.score_on_fake_nodes", str(delay_s), *arguments, "--model", "fake"]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -158,6 +159,30 @@ def test_a_driver_killed_twice_is_resumed_by_the_same_command(nodes: Nodes, fold
     code, errors = finish(start(folder, run, *on_ray(nodes)))
     assert code == 3, errors
     assert_whole(run, one_machine)
+
+
+def test_with_everything_in_an_object_store_a_killed_driver_is_resumed_to_the_same_bytes(
+    nodes: Nodes, folder: Path, one_machine: Path, tmp_path: Path
+) -> None:
+    """Recordings are fetched by the nodes, the run folder has no file that grows; the driver is killed half way."""
+    command = on_ray(nodes)
+    segments = tmp_path / "run" / "journal"
+    process = start(f"bucket://{folder}", f"bucket://{tmp_path}/run", *command, delay_s=0.2)
+    deadline = time.monotonic() + PATIENCE_S
+    while not segments.is_dir() or len(list(segments.iterdir())) < 8:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "run" / "journal.jsonl").exists()
+    code, errors = finish(start(f"bucket://{folder}", f"bucket://{tmp_path}/run", *command))
+    assert code == 3, errors
+    assert f"bucket://{folder}/in/bad.wav" in errors
+    assert_whole(tmp_path / "run", one_machine)
+    assert {"calls.csv", "calls.xlsx", "findings.csv", "run.json"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
 
 
 def test_stopped_by_sigterm_it_says_how_to_go_on_and_one_machine_can(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from analyzer.audio.manifest import read_manifest
 from analyzer.audio.recordings import STEREO, Layout, Recording, Track, common_root, name_below
 from analyzer.errors import InputError
+from analyzer.remote import asking, file_system, is_url
 from analyzer.types import Role
 
 SUFFIXES = frozenset(
@@ -40,7 +42,8 @@ class Found:
 def find_recordings(inputs: Iterable[str | Path], layout: Layout | None = None) -> Found:
     """Every recording the inputs name, in their order; inside a folder, by path.
 
-    inputs  files, folders (searched to any depth), glob patterns and manifests (.csv, .jsonl), mixed at will; a
+    inputs  files, folders (searched to any depth), glob patterns and manifests (.csv, .jsonl), mixed at will, of this
+            machine or as URLs (s3://…, where only names tell what a recording is); a
             folder's own manifest.csv or manifest.jsonl is read with it
     layout  for every file that a manifest does not describe itself
 
@@ -51,7 +54,7 @@ def find_recordings(inputs: Iterable[str | Path], layout: Layout | None = None) 
     """
     search = _Search(layout or Layout())
     texts = [os.fspath(text) for text in inputs]
-    single = [Path(text) for text in texts if _is_single_file(text)]
+    single = [Path(text) for text in texts if not is_url(text) and _is_single_file(text)]
     for text in texts:
         try:
             search.add(text, single)
@@ -65,12 +68,15 @@ class _Search:
         self._layout = layout
         self._files: dict[Path, str] = {}  # path -> name relative to its input root, without extension
         self._described: list[Recording] = []
+        self._urls: dict[Path, str] = {}  # of files that lie elsewhere
         self._manifests: set[str] = set()
         self.faults: list[InputError] = []
 
     def add(self, text: str, single: Sequence[Path]) -> None:
         path = Path(text)
-        if path.is_dir():
+        if is_url(text):
+            self._add_remote(text)
+        elif path.is_dir():
             for manifest in (path / name for name in FOLDER_MANIFESTS):
                 if manifest.is_file():
                     self._add_manifest(manifest)
@@ -100,7 +106,32 @@ class _Search:
             if _identity(path) not in seen:
                 self._files[path] = name_below(path, root)
 
-    def _add_manifest(self, path: Path) -> None:
+    def _add_remote(self, url: str) -> None:
+        if Path(url).suffix.lower() in MANIFEST_SUFFIXES:
+            self._add_manifest(url)
+            return
+        fs, place = file_system(url)
+        with asking(url, InputError):
+            if glob.has_magic(place):
+                root, found = str(_fixed_part(place)), fs.glob(place)
+            else:
+                found = fs.find(place) if fs.isdir(place) else [place]
+                root = place if fs.isdir(place) else posixpath.dirname(place)
+        for manifest in (f"{place}/{name}" for name in FOLDER_MANIFESTS):
+            if manifest in found:
+                self._add_manifest(fs.unstrip_protocol(manifest))
+        names = {
+            fs.unstrip_protocol(file): posixpath.relpath(file, root)
+            for file in found
+            if file == place or Path(file).suffix.lower() in SUFFIXES
+        }
+        if not names:
+            raise InputError(f"{url}: no recordings there; check the address")
+        for address, name in names.items():
+            self._urls[Path(address)] = address
+            self._files.setdefault(Path(address), os.path.splitext(name)[0])
+
+    def _add_manifest(self, path: str | Path) -> None:
         if _identity(path) in self._manifests:
             return
         self._manifests.add(_identity(path))
@@ -127,7 +158,10 @@ class _Search:
             yield from self._pairs(files, self._layout.pair)
             return
         for path, name in files.items():
-            yield Recording(name, (Track(path, self._layout.roles),))
+            yield Recording(name, (self._track(path, self._layout.roles),))
+
+    def _track(self, path: Path, roles: tuple[Role, ...]) -> Track:
+        return Track(path, roles, self._urls.get(path, ""))
 
     def _pairs(self, names: Mapping[Path, str], endings: tuple[str, str]) -> Iterator[Recording]:
         calls: dict[str, dict[Role, Path]] = {}
@@ -143,7 +177,7 @@ class _Search:
                 files[role] = path
         for call_id, files in calls.items():
             if len(files) == len(STEREO):
-                yield Recording(call_id, tuple(Track(files[role], (role,)) for role in STEREO))
+                yield Recording(call_id, tuple(self._track(files[role], (role,)) for role in STEREO))
             else:
                 (role, path), *_ = files.items()
                 other = endings[1 - STEREO.index(role)]
@@ -170,7 +204,7 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:fixed])
 
 
-def _identity(path: Path) -> str:
+def _identity(path: str | Path) -> str:
     return os.path.realpath(path)
 
 

@@ -2,7 +2,7 @@
 
 One row (CSV) or one object per line (JSONL). Columns: ``path``, or ``agent_path`` and ``customer_path``; ``call_id``,
 ``direction``, ``channels`` or ``mono``; every other column is a call attribute (docs/metadata.md). Paths are relative
-to the manifest's folder. A bad row is a fault of its own; the others stand.
+to the manifest's folder; both may be URLs (``s3://…``). A bad row is a fault of its own; the others stand.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from analyzer.audio.recordings import STEREO, Recording, Track, common_root, name_below, parse_layout
+from analyzer.audio.recordings import STEREO, Recording, Track, common_root, name_below, parse_layout, track_at
 from analyzer.errors import ConfigError, InputError
 from analyzer.metadata import read_metadata
+from analyzer.remote import asking, file_system, is_url
 from analyzer.types import Direction, Role
 
 PLACES = ("path", "agent_path", "customer_path")
@@ -27,14 +28,16 @@ _DELIMITERS = ",;\t"
 Row = Mapping[str, Any]
 
 
-def read_manifest(path: Path, roles: tuple[Role, ...]) -> tuple[list[Recording], list[InputError]]:
+def read_manifest(place: str | Path, roles: tuple[Role, ...]) -> tuple[list[Recording], list[InputError]]:
     """The recordings of a manifest in its order, and a fault per row that describes none.
 
     roles  who is on each channel, where a row does not say
 
     raises InputError if the manifest itself cannot be read
     """
-    rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
+    path, text = Path(place), _decode(_content(str(place)), place)
+    folder = os.path.dirname(str(place))
+    rows = _read_csv(path, text) if path.suffix.lower() == ".csv" else _read_jsonl(text)
     recordings: list[Recording] = []
     faults: list[InputError] = []
     places: list[tuple[int, Row, tuple[Track, ...]]] = []
@@ -42,10 +45,10 @@ def read_manifest(path: Path, roles: tuple[Role, ...]) -> tuple[list[Recording],
         try:
             if isinstance(row, InputError):
                 raise row
-            places.append((line, row, _tracks(path.parent, row, roles)))
+            places.append((line, row, _tracks(folder, row, roles)))
         except (InputError, ConfigError) as fault:
             faults.append(InputError(f"{path}:{line}: {fault}"))
-    root = _root(path.parent, [track.path for _, _, tracks in places for track in tracks])
+    root = _root(Path(folder), [track.path for _, _, tracks in places for track in tracks])
     for line, row, tracks in places:
         try:
             recordings.append(_recording(row, tracks, root))
@@ -64,13 +67,13 @@ def _recording(row: Row, tracks: tuple[Track, ...], root: Path) -> Recording:
     return Recording(_call_id(row, tracks, root), tracks, _direction(row), metadata, warnings)
 
 
-def _tracks(folder: Path, row: Row, roles: tuple[Role, ...]) -> tuple[Track, ...]:
+def _tracks(folder: str, row: Row, roles: tuple[Role, ...]) -> tuple[Track, ...]:
     paths = {column: _text(row, column) for column in PLACES}
     if paths["path"] and not (paths["agent_path"] or paths["customer_path"]):
-        return (Track(folder / paths["path"], _roles(row, roles)),)
+        return (track_at(paths["path"], _roles(row, roles), folder),)
     if paths["agent_path"] and paths["customer_path"] and not paths["path"]:
         return tuple(
-            Track(folder / place, (role,))
+            track_at(place, (role,), folder)
             for place, role in zip((paths["agent_path"], paths["customer_path"]), STEREO, strict=True)
         )
     raise InputError("names no recording; give path, or agent_path and customer_path")
@@ -118,8 +121,7 @@ def _root(folder: Path, paths: list[Path]) -> Path:
     return folder if inside else common_root(paths)
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, Row | InputError]]:
-    text = _decode(path)
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Row | InputError]]:
     header = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -137,8 +139,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Row | InputError]]:
         yield reader.line_num, InputError(f"is no CSV ({error}); check the quotes")
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Row | InputError]]:
-    for line, text in enumerate(_decode(path).splitlines(), start=1):
+def _read_jsonl(content: str) -> Iterator[tuple[int, Row | InputError]]:
+    for line, text in enumerate(content.splitlines(), start=1):
         if not text.strip():
             continue
         try:
@@ -149,12 +151,21 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Row | InputError]]:
         yield line, row if isinstance(row, dict) else InputError("is no JSON object; write one object per line")
 
 
-def _decode(path: Path) -> str:
-    """Excel writes GBK on Chinese Windows, and UTF-8 only with a mark in front."""
+def _content(place: str) -> bytes:
     try:
-        raw = path.read_bytes()
+        if not is_url(place):
+            return Path(place).read_bytes()
+        with asking(place, InputError):
+            fs, path = file_system(place)
+            content: bytes = fs.cat_file(path)
+            return content
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        why = error.strerror or type(error).__name__
+        raise InputError(f"{place}: cannot be read ({why}); check the path") from None
+
+
+def _decode(raw: bytes, path: str | Path) -> str:
+    """Excel writes GBK on Chinese Windows, and UTF-8 only with a mark in front."""
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return raw.decode(encoding)

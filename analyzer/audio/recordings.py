@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from analyzer.errors import ConfigError, InputError
+from analyzer.remote import is_url
 from analyzer.types import Direction, Role
 
 STEREO = (Role.AGENT, Role.CUSTOMER)
@@ -19,10 +21,15 @@ _MONO = {"agent": Role.AGENT, "customer": Role.CUSTOMER, "mixed": Role.UNKNOWN}
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One file of a call, and who is on each of its channels, in channel order."""
+    """One file of a call, and who is on each of its channels, in channel order.
+
+    url  where it lies if that is not on this machine (``s3://…``); ``path`` is then its name in messages only, until
+         ``at_hand`` has fetched it
+    """
 
     path: Path
     roles: tuple[Role, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +124,19 @@ def _sha256(path: Path) -> str:
 
 def missing_files(recording: Recording) -> list[InputError]:
     """A fault per file that is not there: a slip of the pen should not wait for a model to load."""
-    paths = [track.path for track in recording.tracks]
+    paths = [track.path for track in recording.tracks if not track.url]  # elsewhere, fetching it tells
     return [InputError(f"{path}: no such file; check the path") for path in paths if not os.path.lexists(path)]
+
+
+def track_at(place: str, roles: tuple[Role, ...], folder: str) -> Track:
+    """The track that ``place`` names: a path or a URL, or a path relative to a folder, which may be a URL itself."""
+    if is_url(place):
+        return Track(Path(place), roles, place)
+    if not is_url(folder) or os.path.isabs(place):
+        return Track(Path(folder, place), roles)
+    kind, _, rest = folder.partition("://")
+    url = f"{kind}://{posixpath.normpath(posixpath.join(rest, place))}"
+    return Track(Path(url), roles, url)
 
 
 def common_root(paths: Sequence[Path]) -> Path:

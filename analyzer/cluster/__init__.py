@@ -116,12 +116,15 @@ def _kept(results: Sequence[Result], hand: Hand, schedule: Schedule, run: RunFol
 
 def _anchored(recording: Recording) -> Recording:
     """With paths that mean the same on every node that has the same folders."""
-    tracks = tuple(replace(track, path=Path(os.path.abspath(track.path))) for track in recording.tracks)
+    tracks = tuple(
+        track if track.url else replace(track, path=Path(os.path.abspath(track.path))) for track in recording.tracks
+    )
     return replace(recording, tracks=tracks)
 
 
 def _poison(recording: Recording, deaths: int, last: Exception) -> InputError:
+    where = recording.tracks[0].url or recording.tracks[0].path
     return InputError(
-        f"{recording.tracks[0].path}: {deaths} workers died over this recording, at last with no other call in hand "
+        f"{where}: {deaths} workers died over this recording, at last with no other call in hand "
         f"({last}); it is set aside; score it by itself to see why"
     )
