@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.databases import new_database, postgres_server, store
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+__all__ = ["new_database", "postgres_server", "store"]  # fixtures
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,6 +23,7 @@ from analyzer.desk.app import ReviewDesk
 from analyzer.serve.app import create_desk_app
 from analyzer.store import Store, audit, open_store, users
 from analyzer.store.tables import User
+from tests.databases import new_sqlite
 
 BASE = "http://127.0.0.1:8765"
 TOKEN = "a-token-of-some-length"
@@ -84,22 +83,11 @@ def tamper(store: Store, *statements: str) -> None:
         audit.protect(session.connection())
 
 
-@cache
-def _empty_database() -> bytes:
-    """Made once; migrations take longer than most tests."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "desk.db"
-        open_store(str(path)).close()
-        return path.read_bytes()
-
-
 @contextmanager
 def open_stage(folder: Path, url: str | None = None, **desk: Any) -> Iterator[Stage]:
-    """A desk on ``folder/desk.db``, or on the database at ``url``, which should be empty."""
+    """A desk on a new ``folder/desk.db``, or on the database at ``url``, which should be empty."""
     clock = Clock()
-    if url is None:
-        (folder / "desk.db").write_bytes(_empty_database())
-    store = open_store(url or str(folder / "desk.db"))
+    store = open_store(url or new_sqlite(folder))
     review = ReviewDesk(store, folder / "packs", folder / "media", clock=clock, **desk)
     stage = Stage(store, review, create_desk_app(review, token=TOKEN), clock)
     stage.add_user("agent", "agent", display_name="小陈", agent_id=AGENT_ID, team=TEAM)

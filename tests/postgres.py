@@ -1,4 +1,4 @@
-"""A PostgreSQL of its own for system tests: an empty database for each test that asks for ``postgres_url``."""
+"""A PostgreSQL of one's own, for system tests (``tests.databases``) and measurements."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-import pytest
-
 OWNER = "postgres"
-MISSING = "PostgreSQL is not installed; apt-get install postgresql"
+MISSING = "PostgreSQL is not installed: apt-get install postgresql"
 
 
 class PostgresServer:
@@ -41,13 +38,12 @@ class PostgresServer:
         return self._folder / "data"
 
     def start(self) -> None:
-        _run(
-            "pg_ctl", "-D", str(self._data), "-o", self._settings, "-l", str(self._folder / "log"), "-w", "start"
-        )  # fmt: skip
+        log = str(self._folder / "log")
+        _run("pg_ctl", "-D", str(self._data), "-o", self._settings, "-l", log, "-w", "start")
 
-    def database(self, name: str) -> str:
-        """The URL of a new one."""
-        _run("psql", f"{self.url}/postgres", "-qc", f"CREATE DATABASE {name}")
+    def database(self, name: str, *, like: str = "template1") -> str:
+        """The URL of a new one, a copy of ``like``, which nobody may be connected to."""
+        _run("psql", f"{self.url}/postgres", "-qc", f"CREATE DATABASE {name} TEMPLATE {like}")
         return f"{self.url}/{name}"
 
     def kill(self) -> None:
@@ -64,34 +60,21 @@ class PostgresServer:
         shutil.rmtree(self._folder)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    if _programs() is None:
-        pytest.skip(MISSING)
-    server = PostgresServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def postgres_url(postgres_server: PostgresServer, request: pytest.FixtureRequest) -> str:
-    """An empty database."""
-    return postgres_server.database(f"t{abs(hash(request.node.nodeid))}")
-
-
 @cache
-def _programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+def installed_programs() -> Path | None:
+    """The folder of the newest version's; None where there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return found[-1].parent if found else None
 
 
-def _run(program: str, *arguments: str) -> None:
-    folder = _programs()
+def pg_program(name: str) -> Path:
+    folder = installed_programs()
     assert folder is not None, MISSING
-    command = [str(folder / program), *arguments]
+    return folder / name
+
+
+def _run(program: str, *arguments: str) -> None:
+    command = [str(pg_program(program)), *arguments]
     if os.getuid() == 0:
         command = ["runuser", "-u", OWNER, "--", *command]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")

@@ -10,12 +10,13 @@ import pytest
 from fastapi import Depends, FastAPI
 
 from analyzer.desk.access import allow, check_routes
+from tests.databases import NewDatabase
 from tests.desk_stage import Stage, open_stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as stage:
+def stage(new_database: NewDatabase, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         yield stage
 
 

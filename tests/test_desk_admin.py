@@ -14,13 +14,14 @@ from analyzer.desk import passwords
 from analyzer.desk.admin_users import new_password
 from analyzer.store import audit, users
 from analyzer.store.tables import AuditEntry
+from tests.databases import NewDatabase
 from tests.desk_stage import Stage, open_stage, tamper
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage(new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    with open_stage(tmp_path) as stage:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         yield stage
 
 

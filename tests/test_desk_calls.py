@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from analyzer.store.importing import import_run
 from analyzer.store.tables import AuditEntry, Call
+from tests.databases import NewDatabase
 from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import AGENT_ID, Stage, open_stage
 
@@ -16,12 +17,12 @@ PHONE = "13800138000"
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("desk")
     reports = list(many_reports(30))
     reports[0]["metadata"]["agent_id"] = AGENT_ID
     reports[0]["turns"] = [{**reports[0]["turns"][0], "text": f"我的手机号是{PHONE}"}, *reports[0]["turns"][1:]]
-    with open_stage(folder) as stage:
+    with open_stage(folder, new_database(folder)) as stage:
         import_run(stage.store, write_run(folder / "run", reports))
         yield stage
 

@@ -11,14 +11,15 @@ from sqlalchemy import func, select
 from analyzer.store import open_store
 from analyzer.store.importing import import_run
 from analyzer.store.tables import Call
+from tests.databases import NewDatabase
 from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import Stage, open_stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(new_database: NewDatabase, tmp_path: Path) -> Iterator[Stage]:
     """Four calls of October 2026; it is 7 November."""
-    with open_stage(tmp_path) as stage:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         import_run(stage.store, write_run(tmp_path / "run", many_reports(4)))
         stage.clock.pass_(days=250)
         yield stage

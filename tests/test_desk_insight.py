@@ -15,13 +15,15 @@ from sqlalchemy import delete, select, update
 
 from analyzer.store.tables import Assignment, AuditEntry, Call, Finding
 from analyzer.web import booklet
+from tests.databases import NewDatabase
 from tests.desk_stage import AGENT_ID, Stage, open_stage
 from tests.many_calls import NOW, add_calls
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with open_stage(tmp_path_factory.mktemp("desk")) as stage:
+def stage(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("desk")
+    with open_stage(folder, new_database(folder)) as stage:
         stage.clock.now = NOW
         with stage.store.writing() as session:
             add_calls(session, 240, days=24, decided=0.5)

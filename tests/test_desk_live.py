@@ -22,13 +22,14 @@ from analyzer.serve.audit import AUDIT
 from analyzer.serve.imports import Importer
 from analyzer.store import users
 from analyzer.store.tables import AuditEntry, Call
+from tests.databases import NewDatabase
 from tests.desk_stage import AGENT_ID, BASE, OTHER_AGENT_ID, TOKEN, Stage, open_stage
 from tests.serving import HELLO, a_hub, drained, frames, speech, text, until, web_folder
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as stage:
+def stage(new_database: NewDatabase, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         yield stage
 
 

@@ -20,6 +20,7 @@ from analyzer.serve.app import create_desk_app
 from analyzer.settings import Login, Settings
 from analyzer.store import tables, users
 from analyzer.store.tables import AuditEntry, User
+from tests.databases import NewDatabase
 from tests.desk_stage import BASE, Stage, open_stage
 
 PASSWORD = "correct-horse-7"
@@ -34,8 +35,8 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as stage:
+def stage(new_database: NewDatabase, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         stage.add_user("chen", "reviewer", password_hash=HASH, display_name="陈质检")
         yield stage
 

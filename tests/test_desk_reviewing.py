@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from analyzer.store.importing import import_run
 from analyzer.store.tables import Call
+from tests.databases import NewDatabase
 from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import AGENT_ID, Stage, open_stage
 
@@ -18,12 +19,12 @@ CALLS = 26  # every sample twice
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("desk")
     reports = list(many_reports(CALLS))
     for report in reports:
         report["metadata"]["agent_id"] = AGENT_ID
-    with open_stage(folder) as stage:
+    with open_stage(folder, new_database(folder)) as stage:
         import_run(stage.store, write_run(folder / "run", reports))
         yield stage
 

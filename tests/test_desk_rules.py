@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from analyzer.catalog import load_pack
 from analyzer.store.importing import import_run
 from analyzer.store.tables import AuditEntry, CaseDraft
+from tests.databases import NewDatabase
 from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import Stage, open_stage
 
@@ -22,9 +23,9 @@ DIALOGUE = "坐席: 您好，云岭银行。\n客户: 我的卡被锁了。\n坐
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("desk")
-    with open_stage(folder) as stage:
+    with open_stage(folder, new_database(folder)) as stage:
         import_run(stage.store, write_run(folder / "run", many_reports(13)))
         yield stage
 

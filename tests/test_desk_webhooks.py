@@ -16,12 +16,13 @@ from sqlalchemy import select
 from analyzer.desk.deliveries import SIGNATURE, Deliverer
 from analyzer.store import webhooks
 from analyzer.store.tables import Delivery
+from tests.databases import NewDatabase
 from tests.desk_stage import Stage, open_stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as stage:
+def stage(new_database: NewDatabase, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         yield stage
 
 

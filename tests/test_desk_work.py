@@ -11,6 +11,7 @@ from httpx import Response
 from sqlalchemy import select, update
 
 from analyzer.store.tables import Assignment, AuditEntry, Call, Finding, Turn
+from tests.databases import NewDatabase
 from tests.desk_stage import Stage, open_stage
 from tests.many_calls import NOW, add_calls
 
@@ -18,8 +19,8 @@ REVIEWER, OTHER = 3, 4  # ids of the stage's reviewers
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as stage:
+def stage(new_database: NewDatabase, tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path, new_database(tmp_path)) as stage:
         stage.clock.now = NOW
         with stage.store.writing() as session:
             add_calls(session, 60, days=12, decided=0)

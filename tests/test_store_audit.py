@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from analyzer.store import Store, audit, open_store
+from analyzer.store import Store, audit
 from tests.desk_stage import tamper
-from tests.postgres import postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(str(tmp_path / "desk.db"))
-    yield store
-    store.close()
 
 
 def _fill(store: Store, count: int = 5) -> None:
@@ -84,35 +72,23 @@ def test_words_of_no_kind_that_a_database_may_change_are_taken(store: Store) -> 
         audit.append(session, "cli", "call.scored", "call:1", {"score": 86.5})
 
 
-@pytest.mark.parametrize("touch", ["UPDATE audit SET actor = 'cli'", "DELETE FROM audit WHERE seq = 2"])
+@pytest.mark.parametrize(
+    "touch", ["UPDATE audit SET actor = 'cli'", "DELETE FROM audit WHERE seq = 2", "TRUNCATE audit"]
+)
 def test_the_database_refuses_to_change_or_delete_an_entry(store: Store, touch: str) -> None:
+    if store.is_sqlite:
+        touch = touch.replace("TRUNCATE", "DELETE FROM")  # which it does not know
     _fill(store)
     with pytest.raises(DBAPIError, match="only ever added to"), store.writing() as session:
         session.execute(text(touch))
     assert _verify(store).entries == 5
 
 
-def _append_at_once(store: Store) -> audit.Verified:
+def test_writers_at_once_make_one_chain(store: Store) -> None:
     threads = [threading.Thread(target=_fill, args=(store, 10)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return _verify(store)
-
-
-def test_writers_at_once_make_one_chain(store: Store) -> None:
-    found = _append_at_once(store)
+    found = _verify(store)
     assert (found.entries, found.broken) == (40, None)
-
-
-@pytest.mark.system
-def test_the_log_is_one_chain_on_postgresql_too(postgres_url: str) -> None:
-    store = open_store(postgres_url)
-    found = _append_at_once(store)
-    assert (found.entries, found.broken) == (40, None)
-    with pytest.raises(DBAPIError, match="only ever added to"), store.writing() as session:
-        session.execute(text("TRUNCATE audit"))
-    tamper(store, "UPDATE audit SET details = '{}' WHERE seq = 7")
-    assert _verify(store).broken == 7
-    store.close()

@@ -26,11 +26,6 @@ REVIEWER = SimpleNamespace(user_id=1, role="reviewer", agent_id=None)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "desk.db"))
-
-
-@pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run", sample_reports())
 

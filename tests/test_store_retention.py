@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,21 +22,21 @@ from analyzer.store.importing import import_run
 from analyzer.store.recordings import copy_recordings
 from analyzer.store.retention import Retention, foresee, purge
 from analyzer.store.tables import Appeal, Assignment, AuditEntry, Base, Call, Finding, Report, Turn
+from tests.databases import NewDatabase, new_sqlite
 from tests.desk_calls import many_reports, write_run
-from tests.postgres import postgres_server, postgres_url
+from tests.postgres import pg_program
 from tests.sounds import chirps, write_sound
-
-__all__ = ["postgres_server", "postgres_url"]
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 CUT = datetime(2026, 10, 15, tzinfo=UTC)  # half of the calls began before
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(str(tmp_path / "desk.db"))
-    yield store
-    store.close()
+def sqlite(tmp_path: Path) -> Iterator[Store]:
+    """For what is in its file, and what back-ups of it are."""
+    opened = open_store(new_sqlite(tmp_path))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -86,9 +87,16 @@ def test_what_was_said_in_purged_calls_is_found_no_more(store: Store, media: Med
     purge(store, media, Retention(NOW), actor="cli", now=NOW)
     with store.reading() as session:
         assert list(session.scalars(calls_that_say(session, said))) == []
-    store.close()
+
+
+def test_words_of_purged_calls_are_not_left_in_the_file(sqlite: Store, media: MediaFolder, tmp_path: Path) -> None:
+    filled(sqlite, tmp_path, 1)
+    with sqlite.reading() as session:
+        said = max(session.scalars(select(Turn.text)), key=len)
+    purge(sqlite, media, Retention(NOW), actor="cli", now=NOW)
+    sqlite.close()
     content = b"".join(path.read_bytes() for path in tmp_path.glob("desk.db*"))
-    assert said.encode() not in content, "the words are still in the file"
+    assert said.encode() not in content
 
 
 def test_calls_under_appeal_in_review_or_final_are_kept_and_listed(
@@ -177,8 +185,31 @@ def test_files_left_over_by_an_interrupted_purge_are_swept_up(store: Store, medi
 # ---- back-up
 
 
-def test_a_backup_taken_under_writes_is_one_moment_and_opens_as_a_store(store: Store, tmp_path: Path) -> None:
-    filled(store, tmp_path, 20)
+@pytest.fixture
+def restore(new_database: NewDatabase, tmp_path: Path) -> Iterator[Callable[[Path], Store]]:
+    """Opens a back-up as docs/desk.md says to restore it, somewhere else."""
+    opened: list[Store] = []
+
+    def open_copy(copy: Path) -> Store:
+        (tmp_path / "restored").mkdir()
+        url = new_database(tmp_path / "restored")
+        if url.startswith("postgresql"):
+            command = [pg_program("pg_restore"), "--clean", "--if-exists", "--exit-on-error", f"--dbname={url}", copy]
+            subprocess.run(command, check=True)
+        else:
+            shutil.copy(copy, url)
+        opened.append(open_store(url, upgrade=False))
+        return opened[0]
+
+    yield open_copy
+    for store in opened:
+        store.close()
+
+
+def test_a_backup_taken_under_writes_is_one_moment_and_opens_as_a_store(
+    store: Store, restore: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    run = filled(store, tmp_path, 20)
     stopping = threading.Event()
 
     def write() -> None:
@@ -195,27 +226,14 @@ def test_a_backup_taken_under_writes_is_one_moment_and_opens_as_a_store(store: S
         writer.join()
     assert done.path.stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in tmp_path.glob("copy.db*")) == ["copy.db"]
-    restored = open_store(str(done.path), upgrade=False)
+    restored = restore(done.path)
     with restored.reading() as session:
         assert session.scalar(select(func.count()).select_from(Call)) == 20
         assert audit.verify(session).broken is None
         said = session.scalars(select(Turn.text)).first()
         assert said is not None
         assert list(session.scalars(calls_that_say(session, said)))
-    restored.close()
-
-
-def test_a_backup_put_in_the_place_of_a_lost_database_is_the_database(store: Store, tmp_path: Path) -> None:
-    """As docs/desk.md says to restore."""
-    run = filled(store, tmp_path, 3)
-    back_up(store, tmp_path / "copy.db", actor="cli")
-    store.close()
-    for path in tmp_path.glob("desk.db*"):
-        path.unlink()
-    shutil.copy(tmp_path / "copy.db", tmp_path / "desk.db")
-    restored = open_store(str(tmp_path / "desk.db"))
-    assert import_run(restored, run).unchanged == 3
-    restored.close()
+    assert import_run(restored, run).unchanged == 20
 
 
 def test_a_backup_replaces_nothing_and_leaves_nothing_half_done(store: Store, tmp_path: Path) -> None:
@@ -228,33 +246,14 @@ def test_a_backup_replaces_nothing_and_leaves_nothing_half_done(store: Store, tm
     assert list(tmp_path.glob("*.part")) == []
 
 
-def test_a_backup_of_a_damaged_database_is_refused(store: Store, tmp_path: Path) -> None:
-    filled(store, tmp_path, 10)
+def test_a_backup_of_a_damaged_database_is_refused(sqlite: Store, tmp_path: Path) -> None:
+    filled(sqlite, tmp_path, 10)
     path = tmp_path / "desk.db"
-    store.close()
+    sqlite.close()
     sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 40_000] = b"\xff" * 40_000
     path.write_bytes(content)
     with pytest.raises(StoreError):
-        back_up(store, tmp_path / "copy.db", actor="cli")
+        back_up(sqlite, tmp_path / "copy.db", actor="cli")
     assert not (tmp_path / "copy.db").exists()
-
-
-# ---- PostgreSQL
-
-
-@pytest.mark.system
-def test_purge_and_backup_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
-    store = open_store(postgres_url)
-    filled(store, tmp_path)
-    media = MediaFolder(tmp_path / "media")
-    before, foreseen = counts(store), foresee(store, media, old())
-    done = purge(store, media, old(), actor="cli", now=NOW)
-    after = counts(store)
-    assert (done.calls, done.rows) == (14, foreseen.rows)
-    assert {name: before[name] - after[name] for name in done.rows} == dict(done.rows)
-    assert after["turns"] == after["turn_search"]
-    copy = back_up(store, tmp_path / "desk.dump", actor="cli")
-    assert copy.path.read_bytes().startswith(b"PGDMP")
-    store.close()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from sqlalchemy import func, select
 
 from analyzer.review.workflow import Decision, RefusedError, Round, state_of
 from analyzer.rules.spec import CaseSpec
-from analyzer.store import Store, appeals, audit, comments, manual, open_store, reviews, work
+from analyzer.store import Store, appeals, audit, comments, manual, reviews, work
 from analyzer.store.blindness import blind_calls
 from analyzer.store.deeds import read_call
 from analyzer.store.finals import card_of
@@ -37,19 +36,9 @@ from analyzer.store.users import Principal
 from analyzer.transcripts import read_case
 from analyzer.types import Outcome, Severity
 from tests.desk_review import NOW, People, add_call, add_people, call_of, findings, peek
-from tests.postgres import postgres_server, postgres_url
 
 CONFIRMED, OVERTURNED, UNSURE = Decision
 WEEK = timedelta(days=7)
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    is_sqlite = request.param == "sqlite"
-    opened = open_store(str(tmp_path / "desk.db") if is_sqlite else request.getfixturevalue("postgres_url"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

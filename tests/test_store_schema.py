@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from analyzer.store import open_store
+from analyzer.store import Store
 from analyzer.store.tables import Base
 
 
-def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "desk.db"))
+def test_the_migrations_make_the_tables_of_the_code(store: Store) -> None:
     with store.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
-    store.close()
     assert [one for one in differences if not _is_search_index(one)] == []
 
 

@@ -16,22 +16,17 @@ from analyzer.store import Store, open_store
 from analyzer.store.tables import Assignment, AuditedSegment, Call, Finding, RuleResult
 from analyzer.store.trends import choices, conditions, figures, lately
 from analyzer.store.worth import findings_behind, rules_worth, second_agreement
+from tests.databases import NewDatabase
 from tests.many_calls import NOW, RULES, add_calls, add_people
-from tests.postgres import postgres_server
-
-__all__ = ["postgres_server"]  # fixture
 
 ZONE = timezone(timedelta(hours=8))
 LEAD = Principal(2, "lead", "周主管", "lead")
 AGENT = Principal(6, "agent", "赵坐席", "agent", "3001")
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    if request.param == "sqlite":
-        opened = open_store(str(tmp_path_factory.mktemp("store") / "desk.db"))
-    else:
-        opened = open_store(f"{request.getfixturevalue('postgres_server')}/postgres")
+@pytest.fixture(scope="module")
+def store(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    opened = open_store(new_database(tmp_path_factory.mktemp("store")))
     with opened.writing() as session:
         add_people(session)
         add_calls(session, 400, days=40, decided=0.5)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from datetime import timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +11,7 @@ from sqlalchemy import func, select, update
 from analyzer.desk.access import Principal
 from analyzer.review.sampling import Options, Quota
 from analyzer.review.workflow import RefusedError
-from analyzer.store import Store, open_store
+from analyzer.store import Store
 from analyzer.store.calibrations import (
     calibration,
     close_calibration,
@@ -26,37 +23,17 @@ from analyzer.store.plans import draw_plan, make_plan, preview, progress
 from analyzer.store.tables import Assignment, AuditedSegment, Call, Finding, Review, Transition, Turn
 from analyzer.store.work import audit_of, finish, hear, next_item, queue, queue_length, withdraw
 from tests.many_calls import NOW, add_calls, add_people
-from tests.postgres import postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 ZONE = timezone(timedelta(hours=8))
 LEAD = Principal(2, "lead", "周主管", "lead")
 REV1, REV2, REV3 = (Principal(number, f"rev{number - 2}", "", "reviewer") for number in (3, 4, 5))
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "desk.db"
-    _fill(open_store(str(path)))
-    return path
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
-def store(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        opened = open_store(str(shutil.copy(template, tmp_path / "desk.db")))
-    else:
-        opened = _fill(open_store(request.getfixturevalue("postgres_url")))
-    yield opened
-    opened.close()
-
-
-def _fill(store: Store) -> Store:
+@pytest.fixture
+def store(store: Store) -> Store:
     with store.writing() as session:
         add_people(session)
         add_calls(session, 120, days=12, decided=0)
-    store.close()
     return store
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Depends, FastAPI, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.exc import IntegrityError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from analyzer.desk.pages import page
 from analyzer.desk.passwords import hash_password
 from analyzer.desk.problems import Problem, conflict, errors, invalid, not_found
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.store import audit, users
 from analyzer.store.tables import User
 
@@ -53,8 +54,7 @@ class UserList(BaseModel):
     next: str | None = None
 
 
-class NewUser(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class NewUser(Sent):
     name: Short
     role: RoleName
     display_name: Short = ""
@@ -72,10 +72,9 @@ class NewUser(BaseModel):
         return self
 
 
-class UserChanges(BaseModel):
+class UserChanges(Sent):
     """What is not named stays."""
 
-    model_config = ConfigDict(extra="forbid")
     role: RoleName | None = None
     display_name: Short | None = None
     agent_id: Long | None = None

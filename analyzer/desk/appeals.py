@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.calls import CallNumber
 from analyzer.desk.problems import errors
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.desk.shapes import AppealList, CallChanged
 from analyzer.desk.views import appeal_rows, call_changed
 from analyzer.store import appeals
@@ -21,13 +22,11 @@ Words = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 _REFUSALS = errors(403, 404, 409, 423)
 
 
-class AppealIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class AppealIn(Sent):
     text: Words
 
 
-class AppealDecisionIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class AppealDecisionIn(Sent):
     state: Literal["upheld", "rejected"]
     reason: Words
 

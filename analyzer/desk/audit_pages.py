@@ -17,6 +17,8 @@ from analyzer.desk.access import Principal, allow
 from analyzer.desk.pages import page
 from analyzer.desk.problems import errors
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
+from analyzer.review.sampling import Day
 from analyzer.store import audit
 from analyzer.store.tables import AuditEntry, User
 from analyzer.store.webhooks import EVENTS
@@ -43,15 +45,15 @@ MACHINES = {"service": "系统接口", "cli": "命令行", "system": "系统"}
 _PAGES = {"call": "/calls/{}", "rule": "/rules/{}", "calibration": "/calibrations/{}"}
 
 
-class AuditQuery(BaseModel):
+class AuditQuery(Sent):
     """``from`` and ``to`` are days, both included; ``action`` and ``object`` also match what begins so, if they end in
     ``.`` or ``:``. ``cursor``: the number of the entry before which to go on."""
 
     actor: Annotated[str, Field(max_length=80)] = ""
     action: Annotated[str, Field(max_length=60)] = ""
     object: Annotated[str, Field(max_length=120)] = ""
-    since: Annotated[date | None, Field(alias="from")] = None
-    until: Annotated[date | None, Field(alias="to")] = None
+    since: Annotated[Day | None, Field(alias="from")] = None
+    until: Annotated[Day | None, Field(alias="to")] = None
     cursor: Annotated[int | None, Field(ge=1, le=MOST_SEQ)] = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.problems import errors, invalid, not_found
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.desk.shapes import CallDetail, CallList
 from analyzer.desk.views import call_detail, call_rows
+from analyzer.review.sampling import Day
 from analyzer.store import audit
 from analyzer.store.calls import MOST, MOST_ID, Filter, find_call, list_calls
 
@@ -21,10 +22,8 @@ CallNumber = Annotated[int, Path(ge=1, le=MOST_ID)]
 Text = Annotated[str, StringConstraints(max_length=200)]
 
 
-class Asked(BaseModel):
+class Asked(Sent):
     """The query of the list of calls; several values of a filter by commas."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
     q: Text = ""
     agent: Text = ""
@@ -38,8 +37,8 @@ class Asked(BaseModel):
     outcome: Text = ""
     flag: Text = ""
     assigned: Text = ""
-    since: date | None = Field(None, alias="from")
-    until: date | None = Field(None, alias="to")
+    since: Day | None = Field(None, alias="from")
+    until: Day | None = Field(None, alias="to")
     min_score: float | None = Field(None, ge=0, le=100)
     max_score: float | None = Field(None, ge=0, le=100)
     sort: Text = "-started_at"

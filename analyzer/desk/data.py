@@ -20,6 +20,7 @@ from analyzer.desk.access import Principal, allow
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, conflict, errors
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.errors import AnalyzerError
 from analyzer.media import MediaFolder
 from analyzer.store import Store, retention
@@ -51,7 +52,7 @@ class Sizes(BaseModel):
     backups: list[Backup]
 
 
-class PurgeOrder(BaseModel):
+class PurgeOrder(Sent):
     """``dry_run`` only counts. To delete, send the number of calls that the dry run named as ``calls``: where it is
     another by now, nothing is deleted."""
 
@@ -109,12 +110,11 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     @app.post("/api/desk/data/backup", tags=["data"], status_code=201, responses=errors(401, 403, 409, 500))
     def backup(who: Admin) -> Backup:
         """Copy the database, as it is now, into the folder ``backups``; it never leaves the server this way."""
-        ending = "db" if desk.store.is_sqlite else "dump"
         folder = _backups(desk)
         with _only_one(one_at_a_time):
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                done = back_up(desk.store, folder / f"desk-{desk.clock():%Y%m%d-%H%M%S}.{ending}", actor=who.actor)
+                done = back_up(desk.store, _free_name(desk, folder), actor=who.actor)
             except (AnalyzerError, OSError):
                 raise Problem(500, "备份失败；请检查磁盘空间，并查看服务器日志") from None
         return Backup(name=done.path.name, bytes=done.bytes)
@@ -136,6 +136,13 @@ class _only_one:  # noqa: N801 - used like a function
 
 def _backups(desk: ReviewDesk) -> Path:
     return desk.media.parent / "backups"
+
+
+def _free_name(desk: ReviewDesk, folder: Path) -> Path:
+    """After the moment; numbered where there is one of this second already."""
+    stem, ending = f"desk-{desk.clock():%Y%m%d-%H%M%S}", "db" if desk.store.is_sqlite else "dump"
+    names = (f"{stem}.{ending}", *(f"{stem}-{number}.{ending}" for number in range(2, 1000)))
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def _sizes(desk: ReviewDesk) -> Sizes:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Path, Query
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +18,7 @@ from analyzer.desk.masking import Context, contexts_around, veil_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import errors
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.labels import clock
 from analyzer.review.agreement import Agreement
 from analyzer.review.sampling import Day
@@ -42,10 +43,9 @@ Decision = Literal["confirmed", "overturned", "unsure", "undecided"]
 # ---- asked
 
 
-class Period(BaseModel):
+class Period(Sent):
     """Local days, both included; without any the 30 days up to the newest call. ``all`` takes every call."""
 
-    model_config = ConfigDict(extra="forbid")
     since: Day | None = Field(None, alias="from")
     until: Day | None = Field(None, alias="to")
     team: Text = ""

@@ -25,6 +25,7 @@ from analyzer.audio import Recording
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.problems import errors, invalid, not_found
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.errors import InputError
 from analyzer.labels import ROLES
 from analyzer.media import MediaFolder, Peaks, content_key, recording_of
@@ -48,7 +49,7 @@ _SOUND = {"content": {"audio/ogg": {"schema": {"type": "string", "format": "bina
 _WAV = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-class PeaksQuery(BaseModel):
+class PeaksQuery(Sent):
     """Which part, how fine, and of which side; without ``channel`` of the louder one."""
 
     channel: Literal["agent", "customer", "unknown"] | None = None

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.calls import CallNumber
 from analyzer.desk.problems import errors, invalid
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Moment, Sent
 from analyzer.desk.shapes import CallChanged
 from analyzer.desk.views import call_changed
 from analyzer.review.workflow import Decision, Round
@@ -28,17 +29,13 @@ Person = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"
 _REFUSALS = errors(403, 404, 409, 423)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class DecisionIn(_Body):
+class DecisionIn(Sent):
     decision: Decision
     reason: Words = ""
     version: Version = None
 
 
-class FindingIn(_Body):
+class FindingIn(Sent):
     """A violation that the analyzer missed: code points of a turn's raw text, end exclusive."""
 
     rule: Annotated[str, StringConstraints(min_length=1, max_length=120)]
@@ -51,18 +48,18 @@ class FindingIn(_Body):
     version: Version = None
 
 
-class ActionIn(_Body):
+class ActionIn(Sent):
     """``reviewer_id``, ``round`` and ``due_at`` are for ``assign``, which needs the first of them."""
 
     action: Literal["assign", "withdraw", "share", "acknowledge", "finalise", "reopen"]
     why: Words = ""
     reviewer_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     round: Literal["first", "second"] = "first"
-    due_at: AwareDatetime | None = None
+    due_at: Moment | None = None
     version: Version = None
 
 
-class ManualIn(_Body):
+class ManualIn(Sent):
     """``points``: lost, 0 or less; for a violation all of the item's if not given."""
 
     item: Annotated[str, StringConstraints(min_length=1, max_length=120)]
@@ -72,7 +69,7 @@ class ManualIn(_Body):
     version: Version = None
 
 
-class CommentIn(_Body):
+class CommentIn(Sent):
     text: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
     at_ms: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     finding_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None

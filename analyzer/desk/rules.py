@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from analyzer.catalog import load_pack, pack_folder
@@ -15,6 +15,7 @@ from analyzer.desk.access import Principal, allow
 from analyzer.desk.problems import conflict, errors, invalid, not_found
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.rulework import MOST_CALLS, Job, Replays, folder_in_force, opened
+from analyzer.desk.sent import Moment, Sent
 from analyzer.errors import ConfigError, InputError
 from analyzer.publishing import Edit, edited, examine, publish, try_dialogue, versions
 from analyzer.rulebook import rule_rows, sheet_of
@@ -30,35 +31,31 @@ Editor = Annotated[Principal, Depends(allow("lead", "admin"))]
 _Text = Annotated[str, StringConstraints(max_length=60_000)]
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Tried(_Asked):
+class Tried(Sent):
     """A dialogue in the notation of rule cases; ``drafts`` are edits to judge it with."""
 
     dialogue: _Text
     drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field([], max_length=50)
 
 
-class Begun(_Asked):
+class Begun(Sent):
     """The file to edit; for a rule its id is enough."""
 
     rule: _Name
 
 
-class Written(_Asked):
+class Written(Sent):
     text: _Text
     version: int = Field(ge=1, le=MOST_ID)
 
 
-class Replayed(_Asked):
+class Replayed(Sent):
     drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field(min_length=1, max_length=50)
     most: int = Field(MOST_CALLS, ge=1, le=MOST_CALLS)
-    since: datetime | None = None
+    since: Moment | None = None
 
 
-class Publication(_Asked):
+class Publication(Sent):
     drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field(min_length=1, max_length=50)
     version: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]{0,39}$")]
     note: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]

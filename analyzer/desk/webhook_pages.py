@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
+from pydantic import BaseModel, Field, HttpUrl, field_validator
 from sqlalchemy import func, select
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from analyzer.desk.access import Principal, allow
 from analyzer.desk.pages import page
 from analyzer.desk.problems import errors, not_found
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.store import audit, webhooks
 from analyzer.store.calls import MOST_ID
 from analyzer.store.tables import Delivery, Webhook
@@ -53,10 +54,8 @@ class DeliveryView(BaseModel):
     created_at: datetime
 
 
-class Wanted(BaseModel):
+class Wanted(Sent):
     """``url``: where to; ``events``: of which, see /admin/webhooks."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: HttpUrl = Field(max_length=500)
     events: list[str] = Field(min_length=1, max_length=len(webhooks.EVENTS))

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
@@ -21,6 +21,7 @@ from analyzer.desk.masking import Context, context_of, veil_of
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, errors, invalid
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.desk.sent import Sent
 from analyzer.desk.shapes import CallRow
 from analyzer.desk.views import call_rows
 from analyzer.review.sampling import Day, Kind, Options
@@ -45,14 +46,10 @@ Before = Annotated[int | None, Query(ge=1, le=MOST_ID, description="`next` of th
 _REFUSALS = errors(401, 403, 404, 409, 422)
 
 
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
 # ---- shapes
 
 
-class ViewSent(_Sent):
+class ViewSent(Sent):
     """``query``: the query string of the list of calls."""
 
     name: Name
@@ -108,7 +105,7 @@ class Done(BaseModel):
     state: str
 
 
-class PlanSent(_Sent):
+class PlanSent(Sent):
     name: Name
     kind: Kind
     options: Options
@@ -179,11 +176,11 @@ class AuditView(BaseModel):
     segments: list[SegmentView]
 
 
-class HeardSent(_Sent):
+class HeardSent(Sent):
     missed: Annotated[list[RuleId], Field(max_length=20)]
 
 
-class CalibrationSent(_Sent):
+class CalibrationSent(Sent):
     name: Name
     call_id: Annotated[int, Field(ge=1, le=MOST_ID, description="`id` of the call")]
     reviewers: Annotated[list[Reviewer], Field(min_length=2, max_length=50)]
@@ -241,7 +238,7 @@ class CalibrationView(CalibrationRow):
     call: CallRow
 
 
-class CalibrationDecision(_Sent):
+class CalibrationDecision(Sent):
     finding_id: Annotated[int, Field(ge=1, le=MOST_ID)]
     decision: Literal["confirmed", "overturned", "unsure"]
     reason: Annotated[str, Field(max_length=2000)] = ""
