@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from analyzer.review import workflow
 from analyzer.review.trends import Scope
 from analyzer.review.workflow import Decision, Round
 from analyzer.review.worth import Floor
-from analyzer.store import Store, open_store, reviews, trends
+from analyzer.store import Store, reviews, trends
 from analyzer.store.blindness import blind_calls
 from analyzer.store.calls import Filter, list_calls
 from analyzer.store.cursors import read_cursor
@@ -26,17 +24,6 @@ from analyzer.store.work import queue
 from analyzer.store.worth import rules_worth
 from analyzer.types import Severity
 from tests.desk_review import NOW, People, add_call, add_people, findings, peek
-from tests.postgres import postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    is_sqlite = request.param == "sqlite"
-    opened = open_store(str(tmp_path / "desk.db") if is_sqlite else request.getfixturevalue("postgres_url"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
