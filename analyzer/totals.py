@@ -50,8 +50,8 @@ def _parts(summary: Summary, titles: Titles, width: int) -> Iterator[Text | Tabl
 
 
 def _scope(scope: Mapping[str, Any]) -> Iterator[Text]:
-    days = [scope["since"] or "", scope["until"] or ""]
-    parts = [" 至 ".join(days)] if any(days) else []
+    since, until = (scope[end] for end in ("since", "until"))
+    parts = [f"{since or '最早'} 至 {until or '最新'}"] if since or until else []
     parts += [f"班组 {scope['team']}"] if scope["team"] else []
     parts += [f"坐席 {scope['agent']}"] if scope["agent"] else []
     if parts:
@@ -155,17 +155,13 @@ def _group_kpis(name: str, groups: Sequence[Mapping[str, Any]], width: int) -> I
     shown = names[: max(1, (width - 16) // _KPI_WIDTH)]
     if not shown:
         return
-    table = _table(name, *(f"{known[kpi]['title']}{_unit(known[kpi])}" for kpi in shown))
+    table = _table(name, *(f"{known[kpi]['title']} {known[kpi]['unit']}" for kpi in shown))
     for group in groups:
         table.add_row(group["title"], *(_kpi_cell(group["kpis"].get(kpi)) for kpi in shown))
     yield Text()
     yield table
     if len(names) > len(shown):
         yield Text(f"另有 {len(names) - len(shown)} 项指标，见 --format json、csv 或 xlsx。", style="dim")
-
-
-def _unit(kpi: Mapping[str, Any]) -> str:
-    return f" {kpi['unit']}" if kpi["unit"] == "%" else f"（{kpi['unit']}）"
 
 
 def _kpi_cell(kpi: Mapping[str, Any] | None) -> Text:

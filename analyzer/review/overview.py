@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from heapq import nsmallest
 from typing import Any
 
 from analyzer.review.movement import Course, Step, Trend, moving
@@ -81,7 +82,18 @@ def _judged(groups: Iterable[Group]) -> Iterator[Group]:
 
 def rule_shares(total: Tally) -> list[RuleShare]:
     """Every rule that was judged or unsure in any call, those violated most often first."""
-    return [one for one in _shares(total.total, total.rules.values()) if one.judged or one.unsure]
+    return _told(total.total, total)
+
+
+def _told(group: Group, total: Tally) -> list[RuleShare]:
+    return [one for one in _shares(group, total.rules.values()) if one.judged or one.unsure]
+
+
+def _most_violated(total: Tally, group: Group) -> list[RuleTotal]:
+    """Few of many, before shares are worked out: there may be as many groups as agents times days."""
+    columns = group.violated
+    known = [rule for rule in total.rules.values() if rule.number < len(columns) and columns[rule.number]]
+    return nsmallest(_TOP, known, key=lambda rule: (-columns[rule.number], -group.unsure[rule.number], rule.rule))
 
 
 def _shares(group: Group, rules: Iterable[RuleTotal]) -> list[RuleShare]:
@@ -106,7 +118,6 @@ def table(total: Tally, axis: Axis) -> GroupTable:
 
 def _figures(total: Tally, plain: Axis, group: Group, axis: Axis) -> GroupFigures:
     interval = group.score_interval or (None, None)
-    shares = [one for one in _shares(group, total.rules.values()) if one.judged or one.unsure]
     mean = group.mean_score
     return GroupFigures(
         key=dict(zip(plain, group.key, strict=True)),
@@ -126,8 +137,8 @@ def _figures(total: Tally, plain: Axis, group: Group, axis: Axis) -> GroupFigure
         silence=group.silence_share,
         held=group.held,
         hold_s=round(group.held_s / group.held, 1) if group.held else None,
-        top=tuple(one for one in shares[:_TOP] if one.violations),
-        rules=tuple(shares) if RULE in axis else None,
+        top=tuple(_shares(group, _most_violated(total, group))),
+        rules=tuple(_told(group, total)) if RULE in axis else None,
         kpis=total.kpis.known_of(group),
     )
 
