@@ -1,7 +1,7 @@
 """Reports added up one at a time: of all calls, and of each agent, team, day and whatever else is asked for.
 
 Theory of operation. No report is kept. Every group of calls has counters, for each rule four; a call leaves behind its
-id, its score, its speech rate in each group, and a bit for each rule it violates, about 150 bytes, so that in the end
+id, its score, its speech rate in each group, and a bit for each rule it violates, some 150 bytes, so that in the end
 calls to listen to can be named. What calls say of each other (a call back, a second call about the same matter) is kept
 by ``analyzer.kpi``. Days and hours are those of ``started_at`` as written: the call centre's own time.
 """
