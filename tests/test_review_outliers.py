@@ -58,6 +58,7 @@ def test_near_what_is_expected_the_quick_answer_is_close_to_the_exact_one() -> N
 def test_discoveries_are_all_up_to_the_last_below_its_part() -> None:
     assert last_below([0.001, 0.026, 0.03, 0.2], 0.05) == 3
     assert last_below([0.02, 0.9], 0.05) == 1
+    assert last_below([0.02], 0.05, asked=3) == 0
     assert last_below([], 0.05) == 0
 
 

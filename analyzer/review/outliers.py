@@ -73,25 +73,28 @@ class Outlier:
 
 def stand_out(families: Iterable[Family], false_share: float = FALSE_SHARE) -> list[Outlier]:
     """The groups that stand out, high shares first, those with most calls to spare before others."""
-    tests = [test for family in families for test in _tests(family)]
-    flagged = [test for test in discoveries(tests, false_share) if matters(test.count, test.rest)]
+    asked, likely = 0, []
+    for family in families:
+        for test in _tests(family):
+            asked += 1
+            if test.p <= false_share:  # what is above can be no discovery; there may be a million of them
+                likely.append(test)
+    likely.sort(key=lambda test: test.p)
+    found = likely[: last_below([test.p for test in likely], false_share, asked)]
+    flagged = [test for test in found if matters(test.count, test.rest)]
     return sorted(flagged, key=lambda one: (not one.is_above, -one.excess, str(one.label), str(one.count.key)))
 
 
-def discoveries(tests: Sequence[Outlier], false_share: float = FALSE_SHARE) -> list[Outlier]:
-    """Benjamini & Hochberg's step-up rule: all tests up to the last whose p is below its rank's part of the share."""
-    ordered = sorted(tests, key=lambda test: test.p)
-    limit = last_below([test.p for test in ordered], false_share)
-    return ordered[:limit]
+def last_below(ordered: Sequence[float], false_share: float, asked: int | None = None) -> int:
+    """How many of these p values, in order, are discoveries: all up to the last that is below its rank's part of the
+    share (Benjamini & Hochberg's step-up rule).
 
-
-def last_below(ordered: Sequence[float], false_share: float) -> int:
-    """How many of these p values, in order, are discoveries.
+    asked  how many tests there were, if only those that may be discoveries are given
 
     >>> last_below([0.001, 0.02, 0.04, 0.2], 0.05)
     2
     """
-    m = len(ordered)
+    m = len(ordered) if asked is None else asked
     return max((rank for rank, p in enumerate(ordered, 1) if p <= false_share * rank / m), default=0)
 
 
