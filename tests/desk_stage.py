@@ -88,7 +88,8 @@ def open_stage(folder: Path, url: str | None = None, **desk: Any) -> Iterator[St
     """A desk on a new ``folder/desk.db``, or on the database at ``url``, which should be empty."""
     clock = Clock()
     store = open_store(url or new_sqlite(folder))
-    review = ReviewDesk(store, folder / "packs", folder / "media", clock=clock, **desk)
+    at_once: dict[str, Any] = {"apart": lambda work, *given: work(*given)}  # a process takes a second to begin
+    review = ReviewDesk(store, folder / "packs", folder / "media", clock=clock, **{**at_once, **desk})
     stage = Stage(store, review, create_desk_app(review, token=TOKEN), clock)
     stage.add_user("agent", "agent", display_name="小陈", agent_id=AGENT_ID, team=TEAM)
     stage.add_user("other_agent", "agent", display_name="小赵", agent_id=OTHER_AGENT_ID, team="二组")

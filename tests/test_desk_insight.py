@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
+from httpx import Response
 from openpyxl import load_workbook
 from sqlalchemy import delete, select, update
 
+from analyzer.desk.jobs import apart
+from analyzer.errors import ConfigError
 from analyzer.store.tables import Assignment, AuditEntry, Call, Finding
 from analyzer.web import booklet
 from tests.databases import NewDatabase
@@ -79,7 +86,7 @@ def test_an_agent_sees_the_trends_of_their_own_shared_calls_alone(stage: Stage) 
     assert client.get("/api/desk/trends?all=true").json()["total"]["calls"] == 2
     assert client.get(f"/api/desk/trends?all=true&agent={int(AGENT_ID) + 1}").json()["total"]["calls"] == 0
     assert stage.client("other_agent").get("/trends").status_code == 200
-    for path in ("/api/desk/worth", "/worth", "/worth/opening", "/api/desk/export"):
+    for path in ("/api/desk/worth", "/worth", "/worth/opening", "/api/desk/exports"):
         assert client.get(path).status_code == 403
 
 
@@ -153,21 +160,96 @@ def test_pages_without_calls_say_what_to_do(stage: Stage) -> None:
 # ---- files
 
 
-def test_an_export_is_noted_in_the_audit_log_without_a_word(stage: Stage) -> None:
-    stage.client("lead").get("/api/desk/export?format=csv&all=true")
+def begun(stage: Stage, name: str, format_: str, **asked: object) -> int:
+    answer = stage.client(name).post("/api/desk/exports", json={"format": format_, **asked})
+    assert answer.status_code == 202, answer.text
+    return int(answer.json()["id"])
+
+
+def ended(stage: Stage, name: str, number: int) -> dict[str, Any]:
+    client, until = stage.client(name), time.monotonic() + 60
+    while (view := client.get(f"/api/desk/exports/{number}").json())["state"] in ("waiting", "running"):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return dict(view)
+
+
+def exported(stage: Stage, format_: str, **asked: object) -> Response:
+    number = begun(stage, "lead", format_, **asked)
+    view = ended(stage, "lead", number)
+    assert view["state"] == "done", view
+    answer = stage.client("lead").get(f"/api/desk/exports/{number}/file")
+    assert len(answer.content) == view["bytes"]
+    return answer
+
+
+def test_an_export_and_its_download_are_noted_in_the_audit_log_without_a_word(stage: Stage) -> None:
+    exported(stage, "csv", all=True)
     with stage.store.reading() as session:
-        entry = session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc())).first()
-        assert entry is not None
-        assert (entry.action, entry.details) == ("figures.exported", {"format": "csv", "calls": 240})
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(2)).all()
+        number = entries[0].details["export"]
+        assert [(one.action, one.details) for one in entries] == [
+            ("figures.downloaded", {"format": "csv", "export": number}),
+            ("figures.exported", {"format": "csv", "calls": 240, "export": number}),
+        ]
 
 
-def test_only_leads_and_admins_export(stage: Stage) -> None:
-    assert stage.client("reviewer").get("/api/desk/export").status_code == 403
-    assert stage.client("admin").get("/api/desk/export?format=csv").status_code == 200
+def test_only_leads_and_admins_export_and_each_has_their_own(stage: Stage) -> None:
+    assert stage.client("reviewer").post("/api/desk/exports", json={"format": "csv"}).status_code == 403
+    number = begun(stage, "lead", "csv")
+    ended(stage, "lead", number)
+    for path in ("", "/file"):
+        assert stage.client("admin").get(f"/api/desk/exports/{number}{path}").status_code == 404
+    assert stage.client("admin").get("/api/desk/exports").json()["exports"] == []
+
+
+def test_a_request_does_not_wait_for_its_file_and_asked_again_it_is_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = threading.Event()
+    monkeypatch.setattr(stage.desk, "apart", lambda work, *given: (going.wait(30), work(*given)))
+    first = begun(stage, "lead", "html")
+    assert begun(stage, "lead", "html") == first
+    other = begun(stage, "lead", "html", team="一组")
+    client = stage.client("lead")
+    assert client.get(f"/api/desk/exports/{first}/file").status_code == 409
+    assert client.get(f"/api/desk/exports/{other}").json()["state"] == "waiting"
+    going.set()
+    assert [ended(stage, "lead", number)["state"] for number in (first, other)] == ["done", "done"]
+    assert begun(stage, "lead", "html") not in (first, other)
+
+
+def test_a_file_that_cannot_be_made_says_so_and_the_next_one_is_made(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise ConfigError("PDF needs WeasyPrint (no libpango)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.desk, "apart", fail)
+        view = ended(stage, "lead", begun(stage, "lead", "html", team="二组"))
+    assert (view["state"], view["error"]) == ("failed", "PDF needs WeasyPrint (no libpango)")
+    assert stage.client("lead").get(f"/api/desk/exports/{view['id']}/file").status_code == 409
+    assert exported(stage, "csv").status_code == 200
+
+
+def test_files_are_kept_for_a_day(stage: Stage) -> None:
+    exported(stage, "csv")
+    folder = stage.desk.media / "exports"
+    left = folder / "1-1.csv"  # of a process that is gone
+    left.write_bytes(b"old")
+    os.utime(left, (0, 0))
+    assert len(list(folder.glob("*.csv"))) > 1
+    stage.clock.pass_(hours=25)
+    try:
+        assert stage.client("lead").get("/api/desk/exports").json()["exports"] == []
+        assert list(folder.iterdir()) == []
+    finally:
+        stage.clock.pass_(hours=-25)
 
 
 def test_csv_opens_in_excel_and_holds_every_table(stage: Stage) -> None:
-    answer = stage.client("lead").get("/api/desk/export?format=csv")
+    answer = exported(stage, "csv")
     assert answer.content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(io.StringIO(answer.text.lstrip("\ufeff"))))
     titles = {row[0] for row in rows if len(row) == 1}
@@ -175,7 +257,7 @@ def test_csv_opens_in_excel_and_holds_every_table(stage: Stage) -> None:
 
 
 def test_the_workbook_has_a_sheet_and_a_chart_per_section(stage: Stage) -> None:
-    answer = stage.client("lead").get("/api/desk/export?format=xlsx")
+    answer = exported(stage, "xlsx")
     book = load_workbook(io.BytesIO(answer.content))
     assert book.sheetnames[:3] == ["概览", "得分走势", "结论占比"]
     assert "规则效果" in book.sheetnames
@@ -189,33 +271,34 @@ def test_text_in_a_workbook_is_never_a_formula(stage: Stage) -> None:
         before, call.team = call.team, "=HYPERLINK(1)"
         session.flush()
         call_pk = call.id
-    book = load_workbook(io.BytesIO(stage.client("lead").get("/api/desk/export?format=xlsx").content))
+    book = load_workbook(io.BytesIO(exported(stage, "xlsx").content))
     found = [cell for row in book["班组得分"] for cell in row if cell.value == "=HYPERLINK(1)"]
     assert [cell.data_type for cell in found] == ["s"]
-    assert "'=HYPERLINK(1)" in stage.client("lead").get("/api/desk/export?format=csv").text
+    assert "'=HYPERLINK(1)" in exported(stage, "csv").text
     with stage.store.writing() as session:
         session.get_one(Call, call_pk).team = before
 
 
 def test_the_html_file_needs_nothing_beside_it(stage: Stage) -> None:
-    answer = stage.client("lead").get("/api/desk/export?format=html")
-    assert 'attachment; filename="analyzer-20261120.html"' in answer.headers["content-disposition"]
+    answer = exported(stage, "html")
+    assert re.search(r'attachment; filename="analyzer-20261120-\d{4}.html"', answer.headers["content-disposition"])
     assert not re.search(r'(src|href)="', answer.text)
     assert "规则效果" in answer.text
     assert answer.text.count('<svg class="chart"') == 8
 
 
 def test_a_server_without_the_pdf_extra_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "weasyprint", None)
-    answer = stage.client("lead").get("/api/desk/export?format=pdf")
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    answer = stage.client("lead").post("/api/desk/exports", json={"format": "pdf"})
     assert answer.status_code == 422
     assert "analyzer[pdf]" in answer.json()["message"]
 
 
 @pytest.mark.system
-def test_the_pdf_embeds_a_chinese_font_and_every_page(stage: Stage, tmp_path: Path) -> None:
+def test_the_pdf_embeds_a_chinese_font_and_every_page(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("weasyprint")
-    answer = stage.client("lead").get("/api/desk/export?format=pdf&from=2026-11-17")
+    monkeypatch.setattr(stage.desk, "apart", apart)
+    answer = exported(stage, "pdf", **{"from": "2026-11-17"})
     assert answer.content.startswith(b"%PDF-")
     assert re.search(rb"/FontFile[23] ", answer.content) or b"ObjStm" in answer.content
     assert len(answer.content) > 100_000  # with the glyphs it uses; 20 kB without

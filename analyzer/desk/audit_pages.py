@@ -37,7 +37,8 @@ ACTIONS = {
     "plan.made": "新建抽检计划", "plan.drawn": "抽取通话", "assignment.withdrawn": "撤回分配",
     "calibration.made": "新建校准", "calibration.decided": "校准判定", "calibration.closed": "结束校准",
     "draft.begun": "新建规则草稿",
-    "draft.written": "修改规则草稿", "draft.dropped": "放弃规则草稿", "figures.exported": "导出报表",
+    "draft.written": "修改规则草稿", "draft.dropped": "放弃规则草稿",
+    "figures.exported": "导出报表", "figures.downloaded": "下载报表",
     "webhook.added": "添加推送", "webhook.removed": "删除推送", "backup.made": "备份数据库", "calls.purged": "清除通话",
     "recordings.purged": "清除录音",
 }  # fmt: skip

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from analyzer.desk.access import Principal
+from analyzer.desk.jobs import apart
 from analyzer.settings import Settings
 from analyzer.store import Store, users
 
@@ -30,6 +32,7 @@ class ReviewDesk:
     media  folder of peaks, playback copies and clips; may be emptied at any time
     clock  aware UTC
     on_published  told the folder of a rule pack that is in force from now on
+    apart  runs what takes long where nobody waits for it
     setup_code  what makes the first admin at /setup, as long as there is nobody
     """
 
@@ -40,6 +43,7 @@ class ReviewDesk:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     setup_code: str | None = None
     on_published: Callable[[Path], None] = lambda folder: None
+    apart: Callable[..., Any] = apart
     navigation: tuple[Entry, ...] = ()
     administration: tuple[Entry, ...] = ()  # what stands under 管理
 

@@ -12,10 +12,9 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sqlalchemy import select
 
 from analyzer.backtest import StoredCall
 from analyzer.catalog import PackFiles, load_pack, open_pack, pack_folder
+from analyzer.desk.jobs import Line
 from analyzer.errors import AnalyzerError, InputError
 from analyzer.publishing import Edit, Flips, current, edited, flips
 from analyzer.store import Store
@@ -65,7 +65,7 @@ class Replays:
 
     def __init__(self, store: Store, packs: Path) -> None:
         self._store, self._packs = store, packs
-        self._worker = ThreadPoolExecutor(1, "replay")
+        self._line = Line("replay")
         self._jobs: OrderedDict[int, Job] = OrderedDict()
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -77,15 +77,12 @@ class Replays:
             self._jobs[job.id] = job
             while len(self._jobs) > MOST_JOBS:
                 self._jobs.popitem(last=False)
-        self._worker.submit(self._run, job, list(edits), profile, numbers)
+        self._line.add(partial(self._run, job, list(edits), profile, numbers))
         return job
 
     def find(self, job_id: int) -> Job | None:
         with self._lock:
             return self._jobs.get(job_id)
-
-    def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
 
     def _chosen(self, most: int, since: datetime | None) -> list[int]:
         """The newest calls."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -87,6 +88,13 @@ def as_pdf(figures: Figures, *, made: str) -> bytes:
         ) from None
     printed: bytes = HTML(string=as_html(figures, made=made), url_fetcher=_refused).write_pdf()
     return printed
+
+
+def lacks(format_: str) -> str | None:
+    """What this machine lacks to write this format, in Chinese; None if nothing."""
+    if format_ == "pdf" and find_spec("weasyprint") is None:
+        return "服务器没有安装 PDF 组件（pip install 'analyzer[pdf]'），请选其他格式"
+    return None
 
 
 def _refused(url: str, *_: object, **__: object) -> Any:
