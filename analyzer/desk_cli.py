@@ -19,6 +19,7 @@ from analyzer.terminal import complain, help_text, note
 
 if TYPE_CHECKING:
     from analyzer.store import Store
+    from analyzer.store.archive import Archived
     from analyzer.store.audit import Head
 
 desk_app = typer.Typer()
@@ -184,15 +185,68 @@ def purge(
 )
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=help_text("The new file.", "新文件。"))],
+    with_recordings: Annotated[
+        bool,
+        typer.Option(
+            "--with-recordings",
+            help=help_text(
+                "Also recordings and published packs, into the folder FILE.files beside it.",
+                "同时把录音和已发布的规则包复制到旁边的 FILE.files 文件夹。",
+            ),
+        ),
+    ] = False,
     store: StoreOption = None,
+    packs: PacksOption = None,
 ) -> None:
+    from analyzer.store.archive import archive_files
     from analyzer.store.backup import back_up
 
     with closing(open_desk_store(store, upgrade=False)) as opened:
         done = back_up(opened, file, actor="cli")
+        typer.echo(
+            either(
+                f"{done.path}: {done.bytes / 1e6:.1f} MB, checked", f"{done.path}：{done.bytes / 1e6:.1f} MB，已校验"
+            )
+        )
+        if with_recordings:
+            _show_archived(archive_files(opened, file, packs_folder(packs), actor="cli"))
+
+
+@db_app.command(
+    "restore-files",
+    help=help_text(
+        "Bring recordings and packs of a back-up back, after its database was restored (docs/desk.md).",
+        "数据库恢复之后，从备份找回录音和规则包（见 docs/desk.md）。",
+    ),
+)
+def restore_files(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FILE.files", help=help_text("The back-up's folder.", "备份的文件夹。"))
+    ],
+    store: StoreOption = None,
+    packs: PacksOption = None,
+) -> None:
+    from analyzer.media import MediaFolder
+    from analyzer.store import archive
+
+    with closing(open_desk_store(store)) as opened:
+        _show_archived(
+            archive.restore_files(opened, folder, packs_folder(packs), MediaFolder(media_folder()), actor="cli")
+        )
+
+
+def _show_archived(done: Archived) -> None:
+    """Ends with 3 if a recording is missing."""
+    for fault in done.missing:
+        complain(fault)
     typer.echo(
-        either(f"{done.path}: {done.bytes / 1e6:.1f} MB, checked", f"{done.path}：{done.bytes / 1e6:.1f} MB，已校验")
+        either(
+            f"{done.folder}: {done.recordings} recordings, {done.packs} packs, {len(done.missing)} missing",
+            f"{done.folder}：录音 {done.recordings} 个，规则包 {done.packs} 个，缺失 {len(done.missing)} 个",
+        )
     )
+    if done.missing:
+        raise typer.Exit(worst_exit_code([fault.exit_code for fault in done.missing]))
 
 
 # ---- user

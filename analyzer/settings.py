@@ -23,7 +23,7 @@ final_too = false            # also calls whose review is final
 reports_too = false          # also their reports in the run folders
 
 [recordings]
-prepare = true               # make peaks and playback copies when calls come in, not when first heard
+prepare = true               # playback copies as soon as a call is assigned, not when first heard
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Retention(_Part):
 
 
 class Recordings(_Part):
+    """``prepare``: make peaks and the playback copy of a call once it is assigned to somebody."""
+
     prepare: bool = True
 
 

@@ -86,6 +86,11 @@ def test_an_agent_sees_the_trends_of_their_own_shared_calls_alone(stage: Stage) 
     assert client.get("/api/desk/trends?all=true").json()["total"]["calls"] == 2
     assert client.get(f"/api/desk/trends?all=true&agent={int(AGENT_ID) + 1}").json()["total"]["calls"] == 0
     assert stage.client("other_agent").get("/trends").status_code == 200
+    own = client.get("/api/desk/trends?all=true").json()
+    assert (own["teams"], own["agents"]) == ([], [])  # a team's average of one would pass for the team's
+    page = client.get("/trends?all=true").text
+    assert "坐席得分" not in page
+    assert 'name="agent"' not in page
     for path in ("/api/desk/worth", "/worth", "/worth/opening", "/api/desk/exports"):
         assert client.get(path).status_code == 403
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from analyzer.desk.review_pages import modules_of
-from analyzer.review.workflow import CALL_ACTIONS, DECIDING, Action, Decision, Round, State
+from analyzer.desk.words import DESK_WORDS
+from analyzer.labels import DIRECTIONS, ROLES, SEVERITIES, VERDICTS
+from analyzer.review.workflow import CALL_ACTIONS, DECIDING, NAMES, Action, Decision, Round, State
 from analyzer.store.importing import import_run
-from analyzer.types import Match, Outcome
+from analyzer.types import Direction, Match, Outcome, Role, Severity, Verdict
 from analyzer.web import FOLDER, STATIC
 from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import AGENT_ID, Stage, open_stage
@@ -76,28 +80,66 @@ def test_every_id_a_script_asks_for_is_on_its_page_once(name: str) -> None:
 @pytest.mark.parametrize(
     ("block", "codes"),
     [
-        ("OUTCOMES", [one.value for one in Outcome]),
-        ("DECISIONS", [one.value for one in Decision]),
-        ("STATES", [one.value for one in State]),
-        ("MATCHES", [one.value for one in Match]),
-        ("ROUNDS", [one.value for one in Round]),
-        ("ACTIONS", [one.value for one in Action]),
-        ("REASONS", [one.value for one in Decision]),
+        ("outcomes", Outcome),
+        ("decisions", Decision),
+        ("states", State),
+        ("matches", Match),
+        ("rounds", Round),
+        ("actions", Action),
+        ("severities", Severity),
+        ("verdicts", Verdict),
+        ("directions", Direction),
+        ("roles", Role),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_pages_have_a_word_for_every_code(block: str, codes: list[str]) -> None:
-    text = re.search(rf"export const {block} = \{{(.*?)\}};", WORDS, re.DOTALL)
+def test_the_pages_have_a_word_for_every_code(block: str, codes: type[StrEnum]) -> None:
+    assert {*codes} <= {*DESK_WORDS[block]}
+
+
+def test_scripts_take_the_desk_s_words_from_the_page(stage: Stage) -> None:
+    html = stage.client("reviewer").get("/queue").text
+    sent = re.search(r'<script type="application/json" id="desk-words">(.*?)</script>', html)
+    assert sent is not None
+    said = json.loads(sent[1])
+    assert said["states"] == {state.value: name for state, name in NAMES.items()}
+    wanted = re.findall(r"(\w+): [A-Z_]+", "".join(re.findall(r"export const \{(.*?)\} = said;", WORDS)))
+    assert len(wanted) > 5
+    assert {*wanted} <= {*said}
+    chinese = set(re.findall(r'"([\u4e00-\u9fff]+)"', WORDS.partition("What may be done")[0]))
+    assert chinese == set()  # nothing said a second time
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [("DIRECTIONS", DIRECTIONS), ("VERDICTS", VERDICTS), ("SEVERITIES", SEVERITIES), ("ROLES", ROLES)],
+)
+def test_the_live_pages_call_things_as_the_reports_do(block: str, words: dict[str, str]) -> None:
+    """They are plain files, without a template that could bring the words along."""
+    live = (STATIC / "words.js").read_text("utf-8")
+    text = re.search(rf"export const {block} = \{{(.*?)\}};", live, re.DOTALL)
     assert text is not None
-    assert [code for code in codes if not re.search(rf"\b{code}: ", text[1])] == []
+    said = dict(re.findall(r'(\w+): (?:\{ word: )?"([^"]+)"', text[1]))
+    said.pop("shape", None)
+    assert said == {code: word for code, word in words.items() if code in said}
+    assert {*words} - {*said} <= {"system"}  # which never speaks in a live call
 
 
 def test_the_decision_buttons_know_the_workflows_actions() -> None:
     for decision, action in DECIDING.items():
-        assert re.search(rf'\b{decision.value}: \{{[^}}]*action: "{action.value}"', WORDS)
+        assert re.search(rf'\b{decision.value}: \{{[^}}]*ACTIONS.{action.value}[^}}]*action: "{action.value}"', WORDS)
+    reasons = re.search(r"export const REASONS = \{(.*?)\n\};", WORDS, re.DOTALL)
+    assert reasons is not None
+    assert set(re.findall(r"^  (\w+): ", reasons[1], re.MULTILINE)) == {decision.value for decision in Decision}
     known = re.search(r"export const CALL_ACTIONS = \{(.*?)\n\};", WORDS, re.DOTALL)
     assert known is not None
     assert set(re.findall(r"^  (\w+): ", known[1], re.MULTILINE)) <= {action.value for action in CALL_ACTIONS}
+
+
+@pytest.mark.parametrize(("path", "entry"), [("/packs", "/rules"), ("/rules/try", "/rules"), ("/queue", "/queue")])
+def test_a_page_below_an_entry_is_shown_as_part_of_it(stage: Stage, path: str, entry: str) -> None:
+    html = stage.client("lead").get(path).text
+    assert re.findall(r'<a href="([^"]+)" aria-current="page">', html) == [entry]
 
 
 # ---- as drawn

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from analyzer.catalog import load_pack
+from analyzer.catalog import load_pack, profiles
 from analyzer.store.importing import import_run
 from analyzer.store.tables import AuditEntry, CaseDraft
 from tests.databases import NewDatabase
@@ -56,6 +56,29 @@ def test_everyone_can_read_what_a_rule_means(stage: Stage) -> None:
     assert sheet["rule"] == RULE
     assert sheet["flagged"]
     assert sheet["left_alone"]
+
+
+def test_rules_are_read_and_tried_in_the_scheme_that_is_chosen(stage: Stage) -> None:
+    client = stage.client("reviewer")
+    standard, strict = (client.get(f"/api/desk/rules?profile={name}").json() for name in ("standard", "strict"))
+    assert next(iter(standard["profiles"])) == "standard"
+    assert set(standard["profiles"]) == set(profiles())
+    assert standard["rules"] != strict["rules"]
+    tried = [
+        client.post("/api/desk/rules/try", json={"dialogue": DIALOGUE, "profile": name}).json()
+        for name in ("standard", "strict")
+    ]
+    assert tried[0]["profile"] != tried[1]["profile"]
+    page = client.get("/rules?profile=strict").text
+    assert '<option value="strict" selected>' in page
+    for answer in (
+        client.get("/api/desk/rules?profile=moon"),
+        client.get("/rules?profile=moon"),
+        client.post("/api/desk/rules/try", json={"dialogue": DIALOGUE, "profile": "moon"}),
+        stage.client("lead").post("/api/desk/rules/backtest", json={"drafts": [1], "profile": "moon"}),
+    ):
+        assert answer.status_code == 422
+        assert "moon" in answer.text
 
 
 def test_a_pasted_dialogue_is_judged_with_quotes(stage: Stage) -> None:

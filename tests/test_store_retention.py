@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ from sqlalchemy import func, select, text, update
 from analyzer.errors import ConfigError, StoreError
 from analyzer.media import MediaFolder, recording_of
 from analyzer.store import Store, audit, open_store, users
+from analyzer.store.archive import LIST, archive_files, restore_files
 from analyzer.store.backup import back_up
 from analyzer.store.calls import calls_that_say
 from analyzer.store.importing import import_run
@@ -25,7 +27,7 @@ from analyzer.store.tables import Appeal, Assignment, AuditEntry, Base, Call, Fi
 from tests.databases import NewDatabase, new_sqlite
 from tests.desk_calls import many_reports, write_run
 from tests.postgres import pg_program
-from tests.sounds import chirps, write_sound
+from tests.sounds import Sound, chirps, write_sound
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 CUT = datetime(2026, 10, 15, tzinfo=UTC)  # half of the calls began before
@@ -49,6 +51,10 @@ def filled(store: Store, tmp_path: Path, count: int = 28, recordings: dict[str, 
     run = write_run(tmp_path / "run", many_reports(count), recordings)
     import_run(store, run)
     return run
+
+
+def stereo(seconds: float) -> tuple[Sound, Sound]:
+    return chirps(seconds, [0.5]), chirps(seconds, [1.0])
 
 
 def old(**options: bool) -> Retention:
@@ -234,6 +240,45 @@ def test_a_backup_taken_under_writes_is_one_moment_and_opens_as_a_store(
         assert said is not None
         assert list(session.scalars(calls_that_say(session, said)))
     assert import_run(restored, run).unchanged == 20
+
+
+def test_recordings_and_packs_backed_up_come_back_when_their_files_are_gone(sqlite: Store, tmp_path: Path) -> None:
+    """As docs/desk.md says to restore."""
+    wav, gone = tmp_path / "sounds" / "a.wav", tmp_path / "sounds" / "b.wav"
+    wav.parent.mkdir()
+    write_sound(wav, *stereo(2))
+    write_sound(gone, *stereo(3))
+    names = [report["call_id"] for report in many_reports(3)]
+    filled(sqlite, tmp_path, 3, {names[0]: wav, names[1]: gone})
+    (tmp_path / "packs" / "v2").mkdir(parents=True)
+    (tmp_path / "packs" / "v2" / "pack.yaml").write_text("name: v2")
+    gone.unlink()
+    backup = back_up(sqlite, tmp_path / "copy.db", actor="cli").path
+    done = archive_files(sqlite, backup, tmp_path / "packs", actor="cli")
+    assert (done.recordings, done.packs, len(done.missing)) == (1, 1, 1)
+    assert str(gone) in str(done.missing[0])
+    assert [sorted(json.loads(line)) for line in (done.folder / LIST).read_text().splitlines()] == [
+        ["bytes", "call", "call_id", "key"], ["call", "call_id", "missing"],
+    ]  # fmt: skip
+    assert done.folder.stat().st_mode & 0o077 == 0
+    sound = wav.read_bytes()
+    shutil.rmtree(wav.parent)
+
+    restored, media = open_store(str(backup)), MediaFolder(tmp_path / "new" / "media")
+    for _ in range(2):  # interrupted and run again, or twice
+        again = restore_files(restored, done.folder, tmp_path / "new" / "packs", media, actor="cli")
+        assert [str(fault) for fault in again.missing] == [
+            f"{names[1]}: neither where it was nor in the back-up; its sound is lost"
+        ]
+    with restored.reading() as session:
+        call = session.scalars(select(Call).where(Call.call_id == names[0])).one()
+        there = recording_of(call.call_id, call.recording or {})
+        assert media.holds(there)
+        assert there.tracks[0].path.read_bytes() == sound
+    assert (tmp_path / "new" / "packs" / "v2" / "pack.yaml").read_text() == "name: v2"
+    restored.close()
+    with pytest.raises(StoreError, match=r"ends in \.files"):
+        restore_files(sqlite, tmp_path, tmp_path / "packs", media, actor="cli")
 
 
 def test_a_backup_replaces_nothing_and_leaves_nothing_half_done(store: Store, tmp_path: Path) -> None:

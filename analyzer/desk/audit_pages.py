@@ -39,8 +39,9 @@ ACTIONS = {
     "draft.begun": "新建规则草稿",
     "draft.written": "修改规则草稿", "draft.dropped": "放弃规则草稿",
     "figures.exported": "导出报表", "figures.downloaded": "下载报表",
-    "webhook.added": "添加推送", "webhook.removed": "删除推送", "backup.made": "备份数据库", "calls.purged": "清除通话",
-    "recordings.purged": "清除录音",
+    "webhook.added": "添加推送", "webhook.removed": "删除推送", "backup.made": "备份数据库",
+    "recordings.archived": "备份录音", "calls.purged": "清除通话",
+    "recordings.purged": "清除录音", "retention.run": "自动清理",
 }  # fmt: skip
 MACHINES = {"service": "系统接口", "cli": "命令行", "system": "系统"}
 _PAGES = {"call": "/calls/{}", "rule": "/rules/{}", "calibration": "/calibrations/{}"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Annotated
@@ -16,6 +16,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
+from analyzer.desk import upkeep
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.pages import page
 from analyzer.desk.problems import Problem, conflict, errors
@@ -38,6 +39,21 @@ class Backup(BaseModel):
     bytes: int
 
 
+class RetentionView(BaseModel):
+    """What is deleted by itself. ``due_calls``: how many would go now; ``next_at``: when it runs, ``last_at`` when it
+    ran."""
+
+    days: int
+    recordings_only: bool
+    final_too: bool
+    reports_too: bool
+    next_at: datetime
+    last_at: str | None
+    last_calls: int | None
+    due_calls: int
+    kept_calls: int
+
+
 class Sizes(BaseModel):
     """What is kept. ``oldest``: the day on which the oldest call began; ``free_bytes``: of the media folder's disk."""
 
@@ -50,6 +66,7 @@ class Sizes(BaseModel):
     media_bytes: int
     free_bytes: int
     backups: list[Backup]
+    retention: RetentionView | None
 
 
 class PurgeOrder(Sent):
@@ -86,7 +103,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     @app.get("/admin/data", tags=["pages"], response_class=HTMLResponse)
     def data_page(request: Request, who: Admin) -> HTMLResponse:
         """Sizes, purge, back-up."""
-        return page(request, "admin_data", who)
+        return page(request, "admin_data", who, settings=desk.settings)
 
     @app.get("/api/desk/data", tags=["data"], responses=errors(401, 403))
     def sizes(who: Admin) -> Sizes:
@@ -155,6 +172,20 @@ def _sizes(desk: ReviewDesk) -> Sizes:
         calls=calls, findings=findings, turns=turns, oldest=None if oldest is None else str(oldest)[:10],
         database_bytes=database_bytes, media_files=media_files, media_bytes=media_bytes,
         free_bytes=shutil.disk_usage(_existing(desk.media)).free, backups=list(_listed(_backups(desk))),
+        retention=_retention(desk),
+    )  # fmt: skip
+
+
+def _retention(desk: ReviewDesk) -> RetentionView | None:
+    given, now = desk.settings.retention, desk.clock()
+    wanted, next_at, last = upkeep.wanted_at(desk, now), upkeep.next_run(desk, now), upkeep.last_run(desk)
+    if given.days is None or wanted is None or next_at is None:
+        return None
+    due = retention.foresee(desk.store, MediaFolder(desk.media), wanted)
+    return RetentionView(
+        days=given.days, recordings_only=given.recordings_only, final_too=given.final_too,
+        reports_too=given.reports_too, next_at=max(next_at, now), last_at=last.at if last else None,
+        last_calls=last.details["calls"] if last else None, due_calls=due.calls, kept_calls=len(due.kept),
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         responses={
             200: {"content": {kind.partition(";")[0]: {} for kind in _TYPES.values()}},
             **errors(401, 403, 404, 409),
-        },  # fmt: skip
+        },
     )
     def export_file(who: Lead, export_id: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> FileResponse:
         """The file. 409 while it is being made."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
+from analyzer.desk import words
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.masking import Context, contexts_around, veil_of
 from analyzer.desk.pages import page
@@ -32,7 +33,7 @@ from analyzer.web.sections import STATUSES, estimate, headlines, percent, scope_
 
 MOST_ID = 2**31 - 1
 PAGE = 50
-DECISIONS = {"confirmed": "确认", "overturned": "推翻", "unsure": "存疑", "undecided": "未复核"}
+DECISIONS = {**{one.value: word for one, word in words.DECISIONS.items()}, "undecided": "未复核"}
 
 Reviewing = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
 Person = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
@@ -313,10 +314,12 @@ def _found(context: Context, finding: Finding, call: Call) -> dict[str, object]:
 
 
 def collect(desk: ReviewDesk, who: Principal, asked: Period) -> Figures:
-    """The trends of the calls that this person may see."""
+    """The trends of the calls that this person may see. An agent's are their own shared ones: nobody to compare with,
+    and no team, whose average would be theirs alone."""
     zone = local_zone(desk.clock())
     with desk.store.reading() as session:
-        return figures(session, who, asked.scope(lately(session, who, zone)), zone)
+        found = figures(session, who, asked.scope(lately(session, who, zone)), zone)
+    return replace(found, teams=(), agents=()) if who.role == "agent" else found
 
 
 def collect_all(desk: ReviewDesk, who: Principal, asked: Period, floor: Floor) -> Figures:

@@ -12,14 +12,16 @@ from starlette.requests import Request
 
 from analyzer.desk.access import Principal
 from analyzer.desk.review_desk import Entry, ReviewDesk
+from analyzer.desk.words import DESK_WORDS
 from analyzer.web import FOLDER
 
 _environment = Environment(
     loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
+_BELONGS = {"/packs": "/rules", "/audits": "/queue", "/admin": "/admin/users"}  # page: entry of the navigation
 _ROLE_NAMES = {"agent": "坐席", "reviewer": "质检员", "lead": "质检主管", "admin": "管理员", "service": "系统接口"}
-_environment.globals["role_names"] = _ROLE_NAMES
+_environment.globals |= {"role_names": _ROLE_NAMES, "desk_words": DESK_WORDS}
 
 
 def moment(at: datetime) -> str:
@@ -79,8 +81,9 @@ def _shown(entries: Sequence[Entry], who: Principal | None, path: str) -> list[t
 
 
 def _is_here(entry: str, path: str) -> bool:
-    """Whether the page at ``path`` is the entry's, or below it; all of 管理 is one."""
-    return path == entry or path.startswith(f"{entry}/") or (entry, path[:7]) == ("/admin/users", "/admin/")
+    """Whether the page at ``path`` is the entry's, or below it."""
+    top = f"/{path.split('/')[1]}"
+    return entry == _BELONGS.get(top, top)
 
 
 _environment.filters |= {"moment": moment, "second": second, "clock": length, "score": score}

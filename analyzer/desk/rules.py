@@ -10,11 +10,11 @@ from fastapi import Depends, FastAPI, Path
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.orm import Session
 
-from analyzer.catalog import load_pack, pack_folder
+from analyzer.catalog import STANDARD, PackFiles, load_pack, pack_folder, profiles
 from analyzer.desk.access import Principal, allow
 from analyzer.desk.problems import conflict, errors, invalid, not_found
 from analyzer.desk.review_desk import ReviewDesk
-from analyzer.desk.rulework import MOST_CALLS, Job, Replays, folder_in_force, opened
+from analyzer.desk.rulework import MOST_CALLS, Job, Replays, folder_in_force, opened, profile_titles
 from analyzer.desk.sent import Moment, Sent
 from analyzer.errors import ConfigError, InputError
 from analyzer.publishing import Edit, edited, examine, publish, try_dialogue, versions
@@ -28,6 +28,7 @@ Number = Annotated[int, Path(ge=1, le=MOST_ID)]
 Reader = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"))]
 Reviewer = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
 Editor = Annotated[Principal, Depends(allow("lead", "admin"))]
+ProfileName = Annotated[str, StringConstraints(pattern=r"^[\w-]{1,80}$")]
 _Text = Annotated[str, StringConstraints(max_length=60_000)]
 
 
@@ -36,6 +37,7 @@ class Tried(Sent):
 
     dialogue: _Text
     drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field([], max_length=50)
+    profile: ProfileName = STANDARD
 
 
 class Begun(Sent):
@@ -53,12 +55,14 @@ class Replayed(Sent):
     drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field(min_length=1, max_length=50)
     most: int = Field(MOST_CALLS, ge=1, le=MOST_CALLS)
     since: Moment | None = None
+    profile: ProfileName = STANDARD
 
 
 class Publication(Sent):
     drafts: list[Annotated[int, Field(ge=1, le=MOST_ID)]] = Field(min_length=1, max_length=50)
     version: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]{0,39}$")]
     note: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+    profile: ProfileName = STANDARD
 
 
 class FaultView(BaseModel):
@@ -132,22 +136,31 @@ class VersionView(BaseModel):
 
 def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     replays = Replays(desk.store, desk.packs)
-    profile = "standard"
-    _add_reading(app, desk, profile)
-    _add_drafts(app, desk, profile)
-    _add_replays(app, desk, replays, profile)
-    _add_publishing(app, desk, profile)
-    _add_sheets(app, desk, profile)  # last: its path would take the others' for rules
+    _add_reading(app, desk)
+    _add_drafts(app, desk)
+    _add_replays(app, desk, replays)
+    _add_publishing(app, desk)
+    _add_sheets(app, desk)  # last: its path would take the others' for rules
 
 
-def _add_reading(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
-    @app.get("/api/desk/rules", tags=["rules"])
-    def rules(who: Reader) -> dict[str, Any]:
-        """Every rule of the pack in force, drafts and retired ones too."""
-        files = opened(folder_in_force(desk.packs), profile)
+def in_profile(desk: ReviewDesk, profile: str) -> PackFiles:
+    """The pack in force, weighed by a scheme (质检方案). raises Problem 422 for one that it does not have"""
+    folder = folder_in_force(desk.packs)
+    known = profiles(folder)
+    if profile not in known:
+        raise invalid(f"没有质检方案“{profile}”；可选：{'、'.join(known)}")
+    return opened(folder, profile)
+
+
+def _add_reading(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.get("/api/desk/rules", tags=["rules"], responses=errors(422))
+    def rules(who: Reader, profile: ProfileName = STANDARD) -> dict[str, Any]:
+        """Every rule of the pack in force, drafts and retired ones too, with the points of a scheme."""
+        files = in_profile(desk, profile)
         pack = files.pack
         return {
             "pack": {"name": pack.name, "version": pack.version, "digest": pack.digest, "profile": profile},
+            "profiles": profile_titles(files.folder),
             "rules": rule_rows(files),
             "next": None,
         }
@@ -155,24 +168,24 @@ def _add_reading(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
     @app.post("/api/desk/rules/try", tags=["rules"], responses=errors(409, 422))
     def try_rules(who: Reviewer, tried: Tried) -> dict[str, Any]:
         """The report of a pasted dialogue, by the pack in force or with drafts."""
-        base = folder_in_force(desk.packs)
+        base = in_profile(desk, tried.profile)
         try:
             if not tried.drafts:
-                return try_dialogue(opened(base, profile).pack, tried.dialogue)
+                return try_dialogue(base.pack, tried.dialogue)
             with desk.store.reading() as session:
                 edits = _edits(session, tried.drafts)
-            with edited(base, edits) as folder:
-                return try_dialogue(load_pack(folder, profile), tried.dialogue)
+            with edited(base.folder, edits) as folder:
+                return try_dialogue(load_pack(folder, tried.profile), tried.dialogue)
         except (InputError, ConfigError) as error:
             raise invalid(str(error)) from None
 
     @app.get("/api/desk/packs", tags=["rules"])
     def packs(who: Reader) -> dict[str, Any]:
         """The shipped pack and what was published since, newest first."""
-        return {"packs": [one.model_dump(mode="json") for one in _versions(desk, profile)], "next": None}
+        return {"packs": [one.model_dump(mode="json") for one in _versions(desk)], "next": None}
 
 
-def _add_drafts(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
+def _add_drafts(app: FastAPI, desk: ReviewDesk) -> None:
     @app.get("/api/desk/rules/drafts", tags=["rules"])
     def open_drafts(who: Editor) -> dict[str, Any]:
         """Edits that are neither published nor dropped."""
@@ -184,7 +197,7 @@ def _add_drafts(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
     def begin(who: Editor, begun: Begun) -> DraftView:
         """Begin to edit a rule, or go on with the edit that somebody began."""
         base = folder_in_force(desk.packs)
-        files = opened(base, profile)
+        files = opened(base, STANDARD)
         file = files.files.get(begun.rule)
         if file is None:
             raise not_found("没有这条规则")
@@ -219,12 +232,13 @@ def _add_drafts(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
             audit.append(session, who.actor, "draft.dropped", f"draft:{draft_id}")
         return {"id": draft_id, "state": drafts.DROPPED}
 
-    @app.post("/api/desk/rules/drafts/{draft_id}/examine", tags=["rules"], responses=errors(404))
-    def examined(who: Editor, draft_id: Number) -> ExaminedView:
-        """Load the pack with the edit and run the cases it can change. Takes seconds."""
+    @app.post("/api/desk/rules/drafts/{draft_id}/examine", tags=["rules"], responses=errors(404, 422))
+    def examined(who: Editor, draft_id: Number, profile: ProfileName = STANDARD) -> ExaminedView:
+        """Load the pack with the edit, in a scheme, and run the cases it can change. Takes seconds."""
+        base = in_profile(desk, profile).folder
         with desk.store.reading() as session:
             edit = _edit(_draft(session, draft_id))
-        found = examine(folder_in_force(desk.packs), [edit], profile=profile)
+        found = examine(base, [edit], profile=profile)
         return ExaminedView(
             is_publishable=found.is_publishable, cases=found.cases,
             faults=[FaultView(file=one.file, line=one.line, message=one.message) for one in found.faults],
@@ -243,14 +257,16 @@ def _add_drafts(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
         return {"id": case_id, "state": verdict}
 
 
-def _add_replays(app: FastAPI, desk: ReviewDesk, replays: Replays, profile: str) -> None:
-    @app.post("/api/desk/rules/backtest", tags=["rules"], status_code=202, responses=errors(404))
+def _add_replays(app: FastAPI, desk: ReviewDesk, replays: Replays) -> None:
+    @app.post("/api/desk/rules/backtest", tags=["rules"], status_code=202, responses=errors(404, 422))
     def backtest(who: Editor, asked: Replayed) -> JobView:
-        """Judge stored calls again with these edits; ask for the job to see which calls would flip."""
+        """Judge stored calls again with these edits, before and after in the same scheme; ask for the job to see which
+        calls would flip."""
+        in_profile(desk, asked.profile)
         with desk.store.reading() as session:
             edits = _edits(session, asked.drafts)
         since = asked.since.astimezone() if asked.since is not None else None
-        return _job_view(replays.start(edits, profile=profile, most=asked.most, since=since))
+        return _job_view(replays.start(edits, profile=asked.profile, most=asked.most, since=since))
 
     @app.get("/api/desk/rules/backtest/{job_id}", tags=["rules"], responses=errors(404))
     def backtested(who: Editor, job_id: Number) -> JobView:
@@ -260,16 +276,18 @@ def _add_replays(app: FastAPI, desk: ReviewDesk, replays: Replays, profile: str)
         return _job_view(job)
 
 
-def _add_publishing(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
-    @app.post("/api/desk/packs", tags=["rules"], status_code=201, responses=errors(404))
+def _add_publishing(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.post("/api/desk/packs", tags=["rules"], status_code=201, responses=errors(404, 422))
     def publish_drafts(who: Editor, asked: Publication) -> VersionView:
-        """Make a version of these edits. Calls that begin from now on are judged by it; old scores keep their pack."""
+        """Make a version of these edits, whose cases must hold in the scheme. Calls that begin from now on are
+        judged by it; old scores keep their pack."""
         with desk.store.reading() as session:
             edits = _edits(session, asked.drafts)
+        base = in_profile(desk, asked.profile).folder
         try:
             made = publish(
-                folder_in_force(desk.packs), edits, desk.packs, version=asked.version, author=who.display_name,
-                note=asked.note, at=desk.clock(), profile=profile,
+                base, edits, desk.packs, version=asked.version, author=who.display_name,
+                note=asked.note, at=desk.clock(), profile=asked.profile,
             )  # fmt: skip
         except ConfigError as error:
             raise invalid(str(error)) from None
@@ -279,14 +297,16 @@ def _add_publishing(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
             audit.append(session, who.actor, "pack.published", f"pack:{made.digest}", {"drafts": asked.drafts})
             webhooks.emit(session, "pack.published", {"digest": made.digest, "version": made.version}, at=desk.clock())
         desk.on_published(made.folder)
-        return next(one for one in _versions(desk, profile) if one.digest == made.digest)
+        return next(one for one in _versions(desk) if one.digest == made.digest)
 
 
-def _add_sheets(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
-    @app.get("/api/desk/rules/{rule}", tags=["rules"], responses=errors(404))
-    def rule_sheet(who: Reader, rule: Annotated[str, Path(max_length=120)]) -> dict[str, Any]:
+def _add_sheets(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.get("/api/desk/rules/{rule}", tags=["rules"], responses=errors(404, 422))
+    def rule_sheet(
+        who: Reader, rule: Annotated[str, Path(max_length=120)], profile: ProfileName = STANDARD
+    ) -> dict[str, Any]:
         """What a rule means: clauses, words, options, examples, and what it does not flag."""
-        files = opened(folder_in_force(desk.packs), profile)
+        files = in_profile(desk, profile)
         if rule not in files.files:
             raise not_found("没有这条规则")
         return sheet_of(files, rule).as_json()
@@ -295,9 +315,9 @@ def _add_sheets(app: FastAPI, desk: ReviewDesk, profile: str) -> None:
 # ---- views
 
 
-def _versions(desk: ReviewDesk, profile: str) -> list[VersionView]:
+def _versions(desk: ReviewDesk) -> list[VersionView]:
     in_force = folder_in_force(desk.packs)
-    shipped = opened(pack_folder(), profile).pack
+    shipped = opened(pack_folder(), STANDARD).pack
     return [
         *(
             VersionView(
@@ -341,7 +361,7 @@ def _edit(draft: RuleDraft) -> Edit:
 
 
 def _draft_view(desk: ReviewDesk, session: Session, draft: RuleDraft) -> DraftView:
-    in_force = opened(folder_in_force(desk.packs), "standard").pack.digest
+    in_force = opened(folder_in_force(desk.packs), STANDARD).pack.digest
     return DraftView(
         id=draft.id, rule=draft.rule, file=draft.file, text=draft.text, base_digest=draft.base_digest,
         is_stale=draft.base_digest != in_force, author_id=draft.author_id, updated_at=draft.updated_at,

@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import select
 
 from analyzer.backtest import StoredCall
-from analyzer.catalog import PackFiles, load_pack, open_pack, pack_folder
+from analyzer.catalog import STANDARD, PackFiles, load_pack, open_pack, pack_folder, profile_specs
 from analyzer.desk.jobs import Line
 from analyzer.errors import AnalyzerError, InputError
 from analyzer.publishing import Edit, Flips, current, edited, flips
@@ -41,10 +41,17 @@ def folder_in_force(packs: Path) -> Path:
     return current(packs, pack_folder())
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def opened(folder: Path, profile: str) -> PackFiles:
     """A pack with its files. Published versions and the shipped pack do not change while the server runs."""
     return open_pack(folder, profile)
+
+
+@lru_cache(maxsize=4)
+def profile_titles(folder: Path) -> dict[str, str]:
+    """The schemes of a pack: title by name, the standard one first."""
+    titles = {name: spec.title or name for name, spec in profile_specs(folder).items()}
+    return dict(sorted(titles.items(), key=lambda one: (one[0] != STANDARD, one[0])))
 
 
 @dataclass(slots=True)

@@ -139,6 +139,15 @@ class MediaFolder:
             tracks.append(Track(path, track.roles))
         return Recording(recording.call_id, tuple(tracks), recording.direction, recording.metadata)
 
+    def originals(self, key: str, like: Recording) -> Recording | None:
+        """The recording that was kept under a key, with the channels of ``like``; None if it is not here."""
+        files = [path for path in self.files(key) if path.stem.startswith(f"{ORIGINAL}-")]
+        if len(files) != len(like.tracks):
+            return None
+        by_number = sorted(files, key=lambda path: int(path.stem.partition("-")[2]))
+        tracks = tuple(Track(path, track.roles) for path, track in zip(by_number, like.tracks, strict=True))
+        return Recording(like.call_id, tracks, like.direction, like.metadata)
+
     def holds(self, recording: Recording) -> bool:
         """Whether its files are the copies in here."""
         return all(track.path.is_relative_to(self.path) for track in recording.tracks)

@@ -38,6 +38,7 @@ from analyzer.rules import Pack
 from analyzer.runs import RunFolder
 from analyzer.serve.app import create_app, create_desk_app
 from analyzer.serve.audiosocket import listen_for_asterisk
+from analyzer.serve.chores import Chores
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import MOST_BYTES
 from analyzer.serve.imports import Importer
@@ -119,7 +120,7 @@ def serve(
             )  # fmt: skip
             if importer:
                 importer.start()
-            with _telling(review):
+            with _keeping(review):
                 asyncio.run(_serve(serving, app, listening, lambda address: announce(address, hub.recovered)))
         finally:
             hub.stop(patience_s=PATIENCE_S)
@@ -136,21 +137,23 @@ def serve_desk(serving: Serving, review: ReviewDesk, *, announce: Callable[[Addr
     """
     with contextlib.closing(_bind(serving.address)) as listening:
         app = create_desk_app(review, token=serving.token)
-        with _telling(review):
+        with _keeping(review):
             asyncio.run(_serve(serving, app, listening, announce))
 
 
 @contextlib.contextmanager
-def _telling(review: ReviewDesk | None) -> Iterator[None]:
-    """Webhooks are told what happens for as long as the block runs."""
+def _keeping(review: ReviewDesk | None) -> Iterator[None]:
+    """Webhooks are told what happens, and chores are done, for as long as the block runs."""
     if review is None:
         yield
         return
-    deliverer = Deliverer(review.store, review.clock)
+    deliverer, chores = Deliverer(review.store, review.clock), Chores(review)
     deliverer.start()
+    chores.start()
     try:
         yield
     finally:
+        chores.stop()
         deliverer.stop()
 
 

@@ -52,11 +52,15 @@ def _copy_one(store: Store, media: MediaFolder, call_pk: int, recording: Recordi
         return 0
     key = content_key(recording)
     note_media(store, call_pk, key)  # first, so that no purge takes the copy for a left-over
-    kept = media.keep(recording)
-    with store.writing() as session:
-        _set(session, call_pk, recording=described(kept))
-        audit.append(session, actor, "recording.copied", f"call:{call_pk}")
+    place_recording(store, call_pk, key, described(media.keep(recording)), actor)
     return 1
+
+
+def place_recording(store: Store, call_pk: int, key: str, place: dict[str, object], actor: str) -> None:
+    """Say that a call's recording lies elsewhere from now on: where ``media.described`` says."""
+    with store.writing() as session:
+        _set(session, call_pk, recording=place, media_id=key)
+        audit.append(session, actor, "recording.copied", f"call:{call_pk}")
 
 
 def _set(session: Session, call_pk: int, **columns: object) -> None:

@@ -145,7 +145,7 @@ function start(state) {
     text.value = reason;
     text.focus();
   })));
-  const save = make("button", "primary", state === "upheld" ? "申诉成立，撤销这条发现" : "驳回，维持原判");
+  const save = make("button", "primary", state === "upheld" ? "申诉成立，推翻这条发现" : "驳回，维持原判");
   form.append(text, reasons, make("div", "row", save, button("取消", "", () => form.remove())));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -165,7 +165,7 @@ async function settle(state, reason) {
   const { appeal } = shown;
   const answer = await post(`/appeals/${appeal.id}/decision`, { state, reason });
   if (!isGood(answer)) return tell(troubleText(answer), { kind: "bad" });
-  tell(state === "upheld" ? "申诉成立：发现已撤销，并成为规则用例的草稿" : "申诉已驳回");
+  tell(state === "upheld" ? "申诉成立：发现已推翻，并成为规则用例的草稿" : "申诉已驳回");
   const at = appeals.indexOf(appeal);
   appeals = appeals.filter((one) => one !== appeal);
   list.show(appeals);

@@ -4,8 +4,8 @@ import { byId, write } from "../dom.js";
 import { isGood, post, troubleText } from "./api.js";
 import { hearFinding } from "./hearing.js";
 import { tell } from "./toast.js";
+import { PLAIN_DECISIONS } from "./words.js";
 
-const WORDS = { confirmed: "确认", overturned: "推翻", unsure: "存疑" };
 const { id, call, duration } = byId("meeting").dataset;
 
 for (const item of document.querySelectorAll(".item[data-finding]")) {
@@ -25,7 +25,7 @@ async function decide(item, decision) {
   for (const button of item.querySelectorAll("[data-decision]")) {
     button.setAttribute("aria-pressed", String(button.dataset.decision === decision));
   }
-  write(item.querySelector(".saved"), `已判：${WORDS[decision]}`);
+  write(item.querySelector(".saved"), `已判：${PLAIN_DECISIONS[decision]}`);
 }
 
 async function close() {

@@ -24,7 +24,19 @@ async function drawSizes() {
     ["录音与播放副本", `${bytes(body.media_bytes)}（${count(body.media_files)} 个文件）`], ["磁盘剩余", bytes(body.free_bytes)],
   ];
   at("sizes").replaceChildren(...lines.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  if (body.retention) at("retention").textContent = retentionText(body.retention);
   at("backups").replaceChildren(...body.backups.map((one) => make("li", {}, `${one.name} · ${bytes(one.bytes)}`)));
+}
+
+function retentionText(one) {
+  const what = `${one.recordings_only ? "录音" : "通话"}${one.final_too ? "（含已终审）" : ""}${one.reports_too ? "和运行文件夹中的报告" : ""}`;
+  const next = `下次 ${moment(one.next_at)}，按现在的数据将清理 ${count(one.due_calls)} 通，保留 ${count(one.kept_calls)} 通。`;
+  const last = one.last_at ? `上次 ${moment(one.last_at)}，清理 ${count(one.last_calls)} 通。` : "还没有运行过。";
+  return `删除早于 ${one.days} 天的${what}。${next}${last}`;
+}
+
+function moment(at) {
+  return new Date(at).toLocaleString("zh-CN", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit" });
 }
 
 async function tryOut(event) {

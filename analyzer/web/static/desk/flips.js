@@ -2,15 +2,14 @@
 
 import { ask, isGood, post, troubleText } from "./api.js";
 import { make } from "./make.js";
+import { OUTCOME_WORDS, VERDICTS } from "./words.js";
 
-const OUTCOME = { pass: "通过", violation: "违规", unsure: "存疑", not_applicable: "不适用", null: "无" };
-const VERDICT = { pass: "合格", fail: "不合格", review: "待复核" };
 const AGAIN_MS = 1000;
 const MOST_SHOWN = 200;
 
-/** Runs these drafts over stored calls and draws into `place` what would flip. */
-export async function replay(drafts, place) {
-  let answer = await post("/rules/backtest", { drafts });
+/** Runs these drafts over stored calls, in a scheme, and draws into `place` what would flip. */
+export async function replay(drafts, place, profile) {
+  let answer = await post("/rules/backtest", { drafts, profile });
   while (isGood(answer) && (answer.body.state === "waiting" || answer.body.state === "running")) {
     drawProgress(answer.body, place);
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
@@ -38,8 +37,8 @@ function drawFlips(job, place) {
 }
 
 function flipLine(flip) {
-  const rules = Object.entries(flip.rules).map(([rule, [was, becomes]]) => `${rule} ${OUTCOME[was]}→${OUTCOME[becomes]}`);
-  const verdict = flip.verdict[0] === flip.verdict[1] ? [] : [`${VERDICT[flip.verdict[0]]}→${VERDICT[flip.verdict[1]]}`];
+  const rules = Object.entries(flip.rules).map(([rule, [was, becomes]]) => `${rule} ${OUTCOME_WORDS[was] ?? "无"}→${OUTCOME_WORDS[becomes] ?? "无"}`);
+  const verdict = flip.verdict[0] === flip.verdict[1] ? [] : [`${VERDICTS[flip.verdict[0]]}→${VERDICTS[flip.verdict[1]]}`];
   const score = flip.score[0] === flip.score[1] ? [] : [`${flip.score[0] ?? "无"}→${flip.score[1] ?? "无"} 分`];
   return make("li", {}, make("a", { href: `/calls/${flip.id}` }, flip.call_id), ` ${[...score, ...verdict, ...rules].join("，")}`);
 }

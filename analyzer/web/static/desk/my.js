@@ -66,7 +66,7 @@ function draw() {
   if (detail.notice) sheet.append(make("p", "trouble", noticeText(detail.notice)));
   if (!against.length) sheet.append(make("p", "box", "✓ 没有扣分的发现。"));
   sheet.append(...against.map(findingBox));
-  if (cleared.length) sheet.append(folded(`复核时已撤销 ${cleared.length} 条`, cleared));
+  if (cleared.length) sheet.append(folded(`复核时已推翻 ${cleared.length} 条`, cleared));
   for (const one of detail.comments) sheet.append(make("p", "box", `${one.by} · ${moment(one.at)}：${one.text}`));
   byId("detail").replaceChildren(sheet);
 }

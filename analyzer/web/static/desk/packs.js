@@ -42,7 +42,7 @@ async function publish(event) {
   problem.hidden = false;
   problem.textContent = "正在校验并发布…";
   const drafts = fields.getAll("draft").map(Number);
-  const answer = await post("/packs", { drafts, version: fields.get("version"), note: fields.get("note") });
+  const answer = await post("/packs", { drafts, version: fields.get("version"), note: fields.get("note"), profile: fields.get("profile") });
   if (isGood(answer)) {
     globalThis.location.reload();
     return;

@@ -68,7 +68,7 @@ async function check() {
   if (!(await keep())) return;
   const at = draft.version;
   part("examined").replaceChildren(make("p", { className: "soft" }, "正在校验…"));
-  const answer = await post(`/rules/drafts/${draft.id}/examine`);
+  const answer = await post(`/rules/drafts/${draft.id}/examine?profile=${encodeURIComponent(part("scheme").value)}`);
   if (draft.version !== at) return; // written again meanwhile: a newer check follows
   part("examined").replaceChildren(...(isGood(answer) ? examined(answer.body) : [make("p", { className: "bad" }, troubleText(answer))]));
   drawLines();
@@ -145,8 +145,9 @@ function addCase(yaml) {
 /* ---- buttons */
 
 part("check").addEventListener("click", check);
+part("scheme").addEventListener("change", check);
 part("replay").addEventListener("click", async () => {
-  if (await keep()) await replay([draft.id], part("flips"));
+  if (await keep()) await replay([draft.id], part("flips"), part("scheme").value);
 });
 part("drop").addEventListener("click", async () => {
   if (draft === null || !globalThis.confirm("作废这份草稿？")) return;

@@ -2,12 +2,11 @@
 
 import { ask, isGood, post, troubleText } from "./api.js";
 import { make } from "./make.js";
-
-const WHO = { agent: "坐席", customer: "客户", system: "系统", unknown: "未知" };
-const OUTCOME = { violation: "违规", unsure: "存疑", pass: "通过" };
+import { OUTCOME_WORDS, ROLES } from "./words.js";
 
 const dialogue = document.getElementById("dialogue");
 const result = document.getElementById("result");
+const scheme = document.getElementById("scheme");
 const withDrafts = document.getElementById("with-drafts");
 
 async function drafts() {
@@ -18,7 +17,7 @@ async function drafts() {
 
 async function run() {
   result.replaceChildren(make("p", { className: "soft" }, "正在判定…"));
-  const answer = await post("/rules/try", { dialogue: dialogue.value, drafts: await drafts() });
+  const answer = await post("/rules/try", { dialogue: dialogue.value, drafts: await drafts(), profile: scheme.value });
   result.replaceChildren(...(isGood(answer) ? shown(answer.body) : [make("p", { className: "bad" }, troubleText(answer))]));
 }
 
@@ -26,7 +25,7 @@ function shown(report) {
   const judged = report.rules.filter((rule) => rule.outcome !== "not_applicable");
   const flagged = judged.filter((rule) => rule.outcome !== "pass");
   return [
-    make("h2", {}, `得分 ${report.score ?? "无"} · ${flagged.length} 条规则违规或存疑，${judged.length - flagged.length} 条通过`),
+    make("h2", {}, `得分 ${report.score ?? "无"} · ${flagged.length} 条规则违规或无法判定，${judged.length - flagged.length} 条符合`),
     ...report.turns.map((turn, number) => saidLine(turn, hitsIn(report, number))),
     make("h2", {}, "判定"),
     make("ul", { className: "fault-list" }, ...flagged.map(ruleLine)),
@@ -51,12 +50,12 @@ function saidLine(turn, hits) {
     parts.push(characters.slice(at, hit.char_start).join(""), make("mark", {}, characters.slice(hit.char_start, hit.char_end).join("")));
     at = hit.char_end;
   }
-  return make("p", { className: "said" }, make("span", { className: "who" }, WHO[turn.role]), ...parts, characters.slice(at).join(""));
+  return make("p", { className: "said" }, make("span", { className: "who" }, ROLES[turn.role]), ...parts, characters.slice(at).join(""));
 }
 
 function ruleLine(rule) {
   const messages = rule.findings.map((finding) => make("p", {}, finding.message + (finding.suggestion ? ` → ${finding.suggestion}` : "")));
-  return make("li", {}, make("a", { href: `/rules/${rule.rule}`, className: rule.outcome === "violation" ? "bad" : "" }, `${OUTCOME[rule.outcome]}：${rule.title}`), ...messages);
+  return make("li", {}, make("a", { href: `/rules/${rule.rule}`, className: rule.outcome === "violation" ? "bad" : "" }, `${OUTCOME_WORDS[rule.outcome]}：${rule.title}`), ...messages);
 }
 
 document.getElementById("run").addEventListener("click", run);

@@ -16,4 +16,7 @@ function narrow() {
 }
 
 find.addEventListener("input", narrow);
+document.getElementById("scheme").addEventListener("change", ({ target }) => {
+  location.search = new URLSearchParams({ profile: target.value }).toString();
+});
 find.focus();
