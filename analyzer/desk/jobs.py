@@ -19,7 +19,7 @@ from analyzer.errors import AnalyzerError, StoreError
 
 log = logging.getLogger(__name__)
 
-NICENESS = 10
+NICENESS = 5
 
 
 class Line:
