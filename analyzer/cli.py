@@ -14,8 +14,8 @@ import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from analyzer.pipeline import Scored
     from analyzer.rules import Pack
     from analyzer.runs import Failure, RunFolder
+    from analyzer.stages import Stages
     from analyzer.types import Transcript
 
     Scoring = Callable[[Sequence[Recording], RunFolder, Callable[[int], None]], Generator[Scored | Failure, None, None]]
@@ -370,20 +371,21 @@ def score(
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
-    load = partial(load_recogniser, model_for(model, calls), device, jobs, offline=offline)
+    load = partial(load_recogniser, model_for(model, calls), device, jobs, offline=offline, for_volume=True)
     output = _Output(format_, rules, quiet=quiet, fail_below=fail_below, unmasked=unmasked)
     try:
         with ExitStack() as stack:
             if engine is Engine.RAY:
+                stages = None
                 info, scoring = _on_ray(stack, load, rules, pack, profile, jobs, device, address, workers)
             else:
-                info, scoring = _on_this_machine(load(), rules, jobs or _cores())
+                info, scoring, stages = _on_this_machine(load(), rules, jobs or _cores())
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
             settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile, "model": dict(info)}
             folder = RunFolder(run or _run_folder(inputs), settings, inputs=_absolute(inputs), fresh=fresh)
             stack.enter_context(folder)
             unusable = [folder.record_fault(fault) for fault in faults]
-            codes += _score_all(calls, scoring, rules, folder, output, unusable)
+            codes += _score_all(calls, scoring, rules, folder, output, unusable, stages)
             output.end(f"{folder.place}/")
     except KeyboardInterrupt:
         note(either("stopped; the same command goes on from here", "已停止；重新执行同一命令即可继续"))
@@ -391,15 +393,21 @@ def score(
     raise typer.Exit(worst_exit_code([*codes, *output.codes]))
 
 
-def _on_this_machine(recogniser: Recogniser, rules: Pack, jobs: int) -> tuple[Mapping[str, Any], Scoring]:
+def _on_this_machine(recogniser: Recogniser, rules: Pack, jobs: int) -> tuple[Mapping[str, Any], Scoring, Stages]:
     from analyzer.pipeline import score_recordings
+    from analyzer.progress import describe_plan
+    from analyzer.stages import Stages
+
+    note(describe_plan(recogniser.plan, recogniser.info, jobs))
+    stages = Stages(recogniser)
 
     def scoring(
         calls: Sequence[Recording], run: RunFolder, on_audio: Callable[[int], None]
     ) -> Generator[Scored | Failure, None, None]:
-        return score_recordings(calls, recogniser, rules, run, jobs=jobs, on_audio=on_audio)
+        run.note(plan={**asdict(recogniser.plan), "jobs": jobs})
+        return score_recordings(calls, recogniser, rules, run, jobs=jobs, on_audio=on_audio, stages=stages)
 
-    return recogniser.info, scoring
+    return recogniser.info, scoring, stages
 
 
 def _on_ray(
@@ -428,22 +436,26 @@ def _score_all(
     run: RunFolder,
     output: _Output,
     unusable: Sequence[Failure],
+    stages: Stages | None,
 ) -> list[int]:
     """Score, show each call in the order of the inputs, write the tables. Returns the exit codes met.
 
     unusable  inputs that are no call, for the table of failures
+    stages    where the time goes, if the work is done in this process
     """
     from rich.console import Console
 
     from analyzer.export import write_tables
-    from analyzer.progress import Meter, RunProgress
+    from analyzer.progress import Meter, RunProgress, stage_table
     from analyzer.runs import Failure
 
     meter = Meter({call.call_id: _size(call) for call in calls})
     order = _InOrder(call.call_id for call in calls)
     failures: dict[str, Failure] = {}
     again: Counter[str] = Counter()
-    progress = RunProgress(meter, Console(stderr=True))
+    console = Console(stderr=True)
+    progress = RunProgress(meter, console)
+    timed = stages.count if stages else nullcontext
     outcomes = scoring(calls, run, progress.listened)
     with closing(outcomes), progress:
         for outcome in outcomes:
@@ -455,19 +467,23 @@ def _score_all(
             else:
                 meter.finished(outcome.call_id, outcome.duration_ms)
                 again.update([outcome.why] if outcome.why not in (None, "new") else [])
-            with progress.aside():
-                for call_id in order.finished(outcome.call_id):
-                    if call_id not in failures:
-                        output.add(run.report_text(call_id))
+            ready = [call_id for call_id in order.finished(outcome.call_id) if call_id not in failures]
+            with timed("show"), progress.aside(bool(ready) and output.shows_calls):
+                for call_id in ready:
+                    output.add(run.report_text(call_id))
     for why, count in again.items():
         note(f"{count} calls scored again: {why}")
     scored = [call.call_id for call in calls if call.call_id not in failures]
     reports = (json.loads(text) for text in run.report_texts(scored))
     titles = {rule.id: rule.title for rule in pack.rules}
     failed = [*unusable, *failures.values()]
-    with run.folder() as folder:
+    with timed("tables"), run.folder() as folder:
         write_tables(reports, titles, folder, failed, output.titles, unmasked=output.unmasked,
                      own_numbers=output.own_numbers)  # fmt: skip
+    if stages:
+        run.note(stages=stages.summary())
+        if output.is_text and stages.audio_ms:
+            console.print(stage_table(stages.seconds(), stages.audio_ms, on_gpu=stages.on_gpu))
     output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
 
@@ -482,6 +498,7 @@ class _InOrder:
     def finished(self, call_id: str) -> Iterator[str]:
         self._finished.add(call_id)
         while self._waiting and self._waiting[0] in self._finished:
+            self._finished.remove(self._waiting[0])
             yield self._waiting.popleft()
 
 
@@ -509,6 +526,16 @@ class _Output:
         self._fail_below = fail_below
         self._verdicts: Counter[str] = Counter()
         self._scores: list[float] = []
+
+    @property
+    def is_text(self) -> bool:
+        """For people, not for programs."""
+        return self._format is Format.TEXT
+
+    @property
+    def shows_calls(self) -> bool:
+        """Every call gives some output."""
+        return not (self.is_text and self._quiet)
 
     def add(self, text: str) -> None:
         """Show one report, given as JSON text."""

@@ -67,11 +67,17 @@ def model_for(asked: str | None, calls: Sequence[Recording]) -> str:
     )
 
 
-def load_recogniser(name: str, device: Device, jobs: int | None, *, offline: bool) -> WhisperRecogniser:
-    """jobs: batches decoded at once; None leaves it to the engine, which knows the device"""
+def load_recogniser(
+    name: str, device: Device, workers: int | None, *, offline: bool, for_volume: bool = False
+) -> WhisperRecogniser:
+    """workers: batches computed at once; None leaves it to the engine, which knows the device. for_volume: one at a
+    time on a GPU, whatever ``workers`` says: a second one gains little there and takes its memory again"""
     from analyzer.asr import WhisperRecogniser
+    from analyzer.asr.engine import choose_device
 
-    return WhisperRecogniser(resolve_model(name, offline=offline), device=device, workers=jobs)
+    if for_volume and choose_device(device) == "cuda":
+        workers = None
+    return WhisperRecogniser(resolve_model(name, offline=offline), device=device, workers=workers)
 
 
 def resolve_model(name: str, *, offline: bool) -> ModelFolder:

@@ -143,6 +143,7 @@ class RunFolder:
         self._done: dict[str, dict[str, Any]] = {}
         self._failures: dict[str, Failure] = {}
         self._scored_now: set[str] = set()
+        self._notes: dict[str, Any] = {}
         self._started_at = _now()
         self._storage = storage_at(place)
         try:
@@ -251,6 +252,11 @@ class RunFolder:
         self._append("fault", kind=failure.kind, message=failure.message)
         return failure
 
+    def note(self, **facts: Any) -> None:
+        """Put facts about the work into ``run.json``, for people: JSON values."""
+        self._notes.update(facts)
+        self._write_run("running")
+
     def close(self, state: str) -> None:
         """End the run. state: ``finished`` or ``interrupted``."""
         self._append("closed", state=state)
@@ -319,6 +325,7 @@ class RunFolder:
             "inputs": self._inputs,
             "settings": self._settings,
             "calls": {"done": len(self._done), "scored_now": len(self._scored_now), "failed": len(self._failures)},
+            **self._notes,
         }
         text = json.dumps(run, ensure_ascii=False, indent=2) + "\n"
         self._storage.write(RUN, text.encode("utf-8", "backslashreplace"))

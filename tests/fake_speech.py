@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 import wave
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.asr import Packer, Window
+from analyzer.asr import Packer, Plan, Window
 from analyzer.types import Role, Span, Utterance
 from analyzer.vad import Segment
 
@@ -28,8 +28,16 @@ Samples = NDArray[np.int16]
 class FakeRecogniser:
     """``delay_s`` per call of ``recognise``; raises ``error`` for a window of a burst with the pitch ``poison_hz``."""
 
-    def __init__(self, *, delay_s: float = 0.0, poison_hz: int | None = None, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        delay_s: float = 0.0,
+        poison_hz: int | None = None,
+        error: Exception | None = None,
+        batch_size: int = 8,
+    ) -> None:
         self.batches: list[int] = []
+        self._batch_size = batch_size
         self._delay_s = delay_s
         self._poison_hz = poison_hz
         self._error = error or RuntimeError("您好")
@@ -37,6 +45,19 @@ class FakeRecogniser:
     @property
     def info(self) -> Mapping[str, Any]:
         return {"name": "fake", "digest": "sha256:fake", "notice": "fake (tests only)"}
+
+    @property
+    def plan(self) -> Plan:
+        return Plan("cpu", 1, 1, self._batch_size)
+
+    @property
+    def spent_s(self) -> Mapping[str, float]:
+        return {}
+
+    own_cpu_s = spent_s
+
+    def kind(self, window: Window) -> Hashable:
+        return len(window.segments)
 
     def packer(self) -> Packer:
         return _Pairs()

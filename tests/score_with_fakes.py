@@ -13,7 +13,7 @@ DELAY_S = 0.02  # per batch, so that there is something to interrupt
 
 def main() -> None:
     pipeline.CallDetector = FakeCallDetector  # type: ignore[misc,assignment]
-    pipeline.BATCH_MS = pipeline.BACKLOG_MS = 4_000
+    pipeline.BACKLOG_MS = 4_000
     cli.load_recogniser = lambda *_, **__: FakeRecogniser(delay_s=DELAY_S)  # type: ignore[assignment,return-value]
     cli.main()
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from analyzer import pipeline
+from analyzer.asr import Window
 from analyzer.audio import Recording, find_recordings
 from analyzer.catalog import load_pack
 from analyzer.errors import InputError, ModelError, StoreError
 from analyzer.pipeline import Scored, check_transcripts, score_recordings
 from analyzer.rules import Pack
 from analyzer.runs import Failure, RunFolder
+from analyzer.stages import STAGES, Stages
+from analyzer.types import Utterance
 from tests.fake_speech import FakeCallDetector, FakeRecogniser, write_call
 from tests.tiny_pack import write_tiny_pack
 
@@ -76,19 +79,21 @@ def test_every_call_is_scored_once_and_its_report_says_what_was_heard(
     assert {role for role, spans in report["activity"].items() if spans} == {"agent", "customer"}
 
 
-@pytest.mark.parametrize("load", [(1, 1), (1, 480_000), (2, 3_000), (4, 20_000), (8, 480_000)])
+@pytest.mark.parametrize("load", [(1, 1, 1), (1, 480_000, 8), (2, 3_000, 2), (4, 20_000, 8), (8, 480_000, 100)])
 def test_reports_do_not_depend_on_jobs_or_batches(
-    calls: tuple[Recording, ...], pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: tuple[int, int]
+    calls: tuple[Recording, ...],
+    pack: Pack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    load: tuple[int, int, int],
 ) -> None:
-    jobs, batch_ms = load
+    jobs, backlog_ms, batch_size = load
     score_all(calls, pack, tmp_path / "one", jobs=1)
-    monkeypatch.setattr(pipeline, "BATCH_MS", batch_ms)
-    monkeypatch.setattr(pipeline, "BACKLOG_MS", batch_ms)
-    recogniser = FakeRecogniser(delay_s=0.002)
+    monkeypatch.setattr(pipeline, "BACKLOG_MS", backlog_ms)
+    recogniser = FakeRecogniser(delay_s=0.002, batch_size=batch_size)
     score_all(tuple(reversed(calls)), pack, tmp_path / "other", recogniser, jobs=jobs)
     assert reports(tmp_path / "one") == reports(tmp_path / "other")
-    if batch_ms == 1:
-        assert set(recogniser.batches) == {1}
+    assert max(recogniser.batches) <= batch_size
 
 
 def test_a_call_that_cannot_be_decoded_stops_no_other(pack: Pack, tmp_path: Path) -> None:
@@ -171,7 +176,6 @@ def test_a_changed_recording_is_scored_again_and_says_why(pack: Pack, tmp_path: 
 def test_closing_half_way_stops_all_threads_and_keeps_what_was_done(
     calls: tuple[Recording, ...], pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH_MS", 1_000)
     monkeypatch.setattr(pipeline, "BACKLOG_MS", 1_000)  # listeners are blocked when the run is closed
     with RunFolder(tmp_path, SETTINGS) as run:
         scoring = score_recordings(calls, FakeRecogniser(delay_s=0.01), pack, run, jobs=4)
@@ -190,14 +194,13 @@ def test_the_backlog_makes_listeners_wait_while_it_is_full(
     calls: tuple[Recording, ...], pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However slow the recogniser, no more than the limit (and a window per channel) is ever held."""
-    monkeypatch.setattr(pipeline, "BATCH_MS", 2_000)
     monkeypatch.setattr(pipeline, "BACKLOG_MS", 2_000)
     held: list[int] = []
     real_put = pipeline._Backlog.put
 
     def measured(self: pipeline._Backlog, item: pipeline._Item) -> None:
         real_put(self, item)
-        held.append(self._held_ms)
+        held.append(self._held)
 
     monkeypatch.setattr(pipeline._Backlog, "put", measured)
     score_all(calls, pack, tmp_path, FakeRecogniser(delay_s=0.005), jobs=4)
@@ -221,6 +224,59 @@ def test_listeners_work_ahead_of_the_recogniser(pack: Pack, tmp_path: Path, monk
     recogniser = FakeRecogniser(delay_s=0.05)
     score_all(find_recordings([tmp_path / "in"]).recordings, pack, tmp_path / "run", recogniser, jobs=4)
     assert max(recogniser.batches) > 3, "windows of several calls in one batch"
+
+
+def test_heard_calls_wait_for_a_slow_analyst_in_bounded_number(
+    calls: tuple[Recording, ...], pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "HEARD_CALLS", 2)
+    monkeypatch.setattr(pipeline, "RESULTS", 1)
+    waiting: list[int] = []
+    real_judge = pipeline._Analyst._judge
+
+    def slowly(self: pipeline._Analyst, call: pipeline._Call) -> Scored | Failure:
+        time.sleep(0.02)
+        waiting.append(self.heard._held)
+        return real_judge(self, call)
+
+    monkeypatch.setattr(pipeline._Analyst, "_judge", slowly)
+    assert len(score_all(calls, pack, tmp_path, jobs=4)) == len(calls)
+    assert max(waiting) == 2, "it did fill up, and no further"
+
+
+class TwoKinds(FakeRecogniser):
+    """Windows of a single burst are rare; each call ends with one, if its bursts are odd in number."""
+
+    def __init__(self) -> None:
+        super().__init__(batch_size=4)
+        self.kinds: list[set[object]] = []
+
+    def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
+        self.kinds.append({self.kind(window) for window in windows})
+        return super().recognise(windows)
+
+
+def test_windows_heard_together_are_of_one_kind_and_the_rare_ones_are_not_forgotten(
+    calls: tuple[Recording, ...], pack: Pack, tmp_path: Path
+) -> None:
+    recogniser = TwoKinds()
+    assert len(score_all(calls, pack, tmp_path, recogniser)) == len(calls)
+    assert all(len(kinds) == 1 for kinds in recogniser.kinds)
+    assert set.union(*recogniser.kinds) == {1, 2}
+
+
+def test_the_time_of_every_stage_is_counted(calls: tuple[Recording, ...], pack: Pack, tmp_path: Path) -> None:
+    recogniser = FakeRecogniser()
+    stages = Stages(recogniser)
+    began = time.process_time()
+    with RunFolder(tmp_path, SETTINGS) as run:
+        outcomes = list(score_recordings(calls, recogniser, pack, run, jobs=2, stages=stages))
+    seconds = stages.seconds()
+    assert tuple(seconds) == STAGES
+    assert all(seconds[stage] > 0 for stage in ("decode", "vad", "text", "rules", "record"))
+    assert sum(seconds.values()) <= time.process_time() - began + 0.05
+    assert stages.audio_ms == sum(one.duration_ms for one in outcomes if isinstance(one, Scored))
+    assert json.loads(json.dumps(stages.summary()))["seconds"].keys() == seconds.keys()
 
 
 def test_recordings_may_still_be_arriving_while_others_are_scored(

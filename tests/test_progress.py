@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from analyzer import progress
-from analyzer.progress import Meter, RunProgress, describe
+from analyzer.asr import Plan
+from analyzer.progress import Meter, RunProgress, describe, describe_plan, stage_table
 
 
 class Clock:
@@ -33,7 +34,7 @@ def test_speed_is_audio_hours_per_hour_and_time_left_follows_from_bytes() -> Non
     meter.finished("a", 60_000)
     assert meter.speed == 6
     assert meter.left_s == 30
-    assert describe(meter) == "1/3 calls, 6.0 audio-hours per hour, 0:00:30 left"
+    assert describe(meter) == "1/3 calls, 0.10 calls per second, 6.0 audio-hours per hour, 0:00:30 left"
 
 
 def test_what_is_listened_to_already_of_the_calls_in_work_is_not_counted_again() -> None:
@@ -57,7 +58,7 @@ def test_calls_that_cost_nothing_shorten_the_rest_without_pretending_speed() -> 
     meter.listened(60_000)
     meter.finished("a", 60_000)
     assert meter.left_s == 10
-    assert describe(meter) == "3/4 calls, 1 failed, 6.0 audio-hours per hour, 0:00:10 left"
+    assert describe(meter) == "3/4 calls, 1 failed, 0.10 calls per second, 6.0 audio-hours per hour, 0:00:10 left"
 
 
 def test_a_log_gets_a_line_now_and_then_and_no_control_codes() -> None:
@@ -71,7 +72,7 @@ def test_a_log_gets_a_line_now_and_then_and_no_control_codes() -> None:
         run.listened(1_000)
         with run.aside():
             pass
-    assert log.getvalue() == "0/1 calls, 0.1 audio-hours per hour\n"
+    assert log.getvalue() == "0/1 calls, 0.00 calls per second, 0.1 audio-hours per hour\n"
 
 
 def test_a_terminal_gets_a_line_that_moves_and_goes_away() -> None:
@@ -81,3 +82,24 @@ def test_a_terminal_gets_a_line_that_moves_and_goes_away() -> None:
         screen.write("a scorecard\n")
     assert "0/1 calls" in screen.getvalue()
     assert screen.getvalue().rstrip().endswith("\x1b[2K\x1b[?25h") or "\x1b[2K" in screen.getvalue()
+
+
+def test_the_plan_says_how_the_machine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = {"name": "small", "compute_type": "int8", "window": "30s", "beam_size": 5}
+    plan = Plan("cpu", workers=4, threads=2, batch_size=8)
+    assert describe_plan(plan, info, jobs=6) == (
+        "model small on cpu int8: 4 batches at once x 2 threads, up to 8 windows each, window 30s, beam 5; "
+        "6 calls listened to at once"
+    )
+    monkeypatch.setenv("ANALYZER_LANG", "zh")
+    gpu = describe_plan(Plan("cuda", 1, 0, 16), info, jobs=6)
+    assert gpu == "模型 small（cuda int8）：同时 1 批、至多 16 个窗口，窗口 30s，束宽 5；同时听 6 通"
+
+
+def test_the_stage_table_adds_up() -> None:
+    screen = io.StringIO()
+    seconds = {"vad": 1.0, "generate": 6.0, "rules": 1.0}
+    Console(file=screen, width=80).print(stage_table(seconds, 1_800_000, on_gpu=False))
+    lines = [line.split() for line in screen.getvalue().splitlines()]
+    assert ["generate", "6.0", "75.0%", "12.0"] in lines
+    assert ["together", "8.0", "100.0%", "16.0"] in lines

@@ -20,13 +20,14 @@ cheaper.
 """
 
 from analyzer.asr.calibration import Calibration, Sample, calibrate, label, write_calibration
-from analyzer.asr.recogniser import Recogniser
+from analyzer.asr.recogniser import Plan, Recogniser
 from analyzer.asr.whisper import WhisperRecogniser
 from analyzer.asr.windows import Packer, Window, windows
 
 __all__ = [
     "Calibration",
     "Packer",
+    "Plan",
     "Recogniser",
     "Sample",
     "WhisperRecogniser",

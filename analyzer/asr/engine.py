@@ -3,8 +3,8 @@
 faster-whisper loads the model, its features and tokenizer; the decoding loop is ours, because its batched pipeline pads
 every clip to 30 s, has no gates and keeps state between calls. CTranslate2 on a CPU gains nothing from batching the
 encoder and two to four times from batching the decoder: so windows are encoded one by one at their own length, and
-those of equal length and budget are decoded together. Nothing in a batch depends on its other members: lengths, token
-budgets and prompts are equal by construction, alignment is batched over equal token counts only, and int8 results are
+those of equal length are decoded together. Nothing in a batch depends on its other members: lengths, token budgets and
+prompts are equal by construction, alignment is batched over equal token counts only, and int8 results are
 bit-equal whatever the batch size.
 """
 
@@ -59,24 +59,33 @@ class Task:
 
     @property
     def audio_frames(self) -> int:
-        return min(FULL_FRAMES, math.ceil(len(self.samples) * FRAMES_PER_SECOND / SAMPLE_RATE) or 1)
+        return audio_frames(len(self.samples))
 
     @property
     def frames(self) -> int:
         """Length the encoder sees."""
-        if self.tail_ms is None:
-            return FULL_FRAMES
-        return min(FULL_FRAMES, _up(self.audio_frames + self.tail_ms // 10, FRAME_STEP))
+        return frames(len(self.samples), self.tail_ms)
 
     @property
     def budget_s(self) -> float:
-        """Seconds of speech the token budget is made for, the same for all of a bucket: 30 in every 30 s window."""
-        frames = FULL_FRAMES if self.tail_ms is None else _up(self.audio_frames, FRAME_STEP)
-        return frames / FRAMES_PER_SECOND
+        """Seconds of speech the token budget is made for: the whole window, the same for all of a bucket."""
+        return self.frames / FRAMES_PER_SECOND
 
     @property
-    def bucket(self) -> tuple[int, int, float]:
-        return self.frames, self.beam_size, self.budget_s
+    def bucket(self) -> tuple[int, int]:
+        """Windows of one bucket are decoded together."""
+        return self.frames, self.beam_size
+
+
+def audio_frames(n_samples: int) -> int:
+    return min(FULL_FRAMES, math.ceil(n_samples * FRAMES_PER_SECOND / SAMPLE_RATE) or 1)
+
+
+def frames(n_samples: int, tail_ms: int | None) -> int:
+    """Length the encoder sees of so much audio: see ``Task``."""
+    if tail_ms is None:
+        return FULL_FRAMES
+    return min(FULL_FRAMES, _up(audio_frames(n_samples) + tail_ms // 10, FRAME_STEP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,10 @@ class Engine:
         prompt: str = "",
     ) -> None:
         self.folder, self.batch_size = folder, batch_size
-        self.device = _choose_device(device)
-        self.workers, threads = _share_cores(self.device, workers, threads)
+        self.device = choose_device(device)
+        self.workers, self.threads = _share_cores(self.device, workers, threads)
         wanted = compute_type or ("int8" if self.device == "cpu" else "float16")
-        self._whisper = _load(folder, self.device, wanted, self.workers, threads)
+        self._whisper = _load(folder, self.device, wanted, self.workers, self.threads)
         self._model = self._whisper.model
         self.compute_type: str = self._model.compute_type
         _check_mels(folder, self._model.n_mels, self._whisper.feature_extractor.mel_filters.shape[0])
@@ -125,13 +134,20 @@ class Engine:
         self._prompt = [*self._prompt_tokens(prompt), *self._task_tokens]
         self.times_characters = _has_alignment_heads(folder)
         self._spent_s = dict.fromkeys(STEPS, 0.0)
+        self._own_cpu_s = dict.fromkeys(STEPS, 0.0)
         self._spending = threading.Lock()
 
     @property
     def spent_s(self) -> Mapping[str, float]:
-        """Seconds spent so far on each of ``STEPS``, added up over threads."""
+        """Seconds that went by so far in each of ``STEPS``, added up over threads."""
         with self._spending:
             return dict(self._spent_s)
+
+    @property
+    def own_cpu_s(self) -> Mapping[str, float]:
+        """CPU seconds of the calling threads in each of ``STEPS``: not what CTranslate2's own threads computed."""
+        with self._spending:
+            return dict(self._own_cpu_s)
 
     @cached_property
     def longest_ms(self) -> int:
@@ -192,12 +208,13 @@ class Engine:
 
     @contextmanager
     def _counted(self, step: str) -> Iterator[None]:
-        began = time.perf_counter()
+        began, own = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
             with self._spending:
                 self._spent_s[step] += time.perf_counter() - began
+                self._own_cpu_s[step] += time.thread_time() - own
 
     def _features(self, task: Task) -> Array:
         """Log-mel as Whisper was trained on, zeros after the audio. Shape (n_mels, frames)."""
@@ -317,7 +334,8 @@ def _up(value: int, step: int) -> int:
 # -- loading -----------------------------------------------------------------------------------------------------------
 
 
-def _choose_device(device: str) -> str:
+def choose_device(device: str) -> str:
+    """cpu or cuda. raises ConfigError where the one asked for cannot be had"""
     if device not in {"auto", "cpu", "cuda"}:
         raise ConfigError(f"device {device!r}: use auto, cpu or cuda")
     import ctranslate2  # noqa: PLC0415

@@ -8,14 +8,15 @@ trips is dropped, except a loop, of which two rounds are kept with a confidence 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analyzer.asr import gates
 from analyzer.asr.calibration import SAFE, read_calibration
-from analyzer.asr.engine import Draft, Engine, Task
+from analyzer.asr.engine import Draft, Engine, Task, frames
+from analyzer.asr.recogniser import Plan
 from analyzer.asr.spelling import Character, TimedPiece
 from analyzer.asr.windows import Filling, OneByOne, Packer, Window, hand_out
 from analyzer.models import ModelFolder
@@ -112,14 +113,28 @@ class WhisperRecogniser:
         }
 
     @property
+    def plan(self) -> Plan:
+        engine = self._engine
+        return Plan(engine.device, engine.workers, engine.threads, engine.batch_size)
+
+    @property
     def spent_s(self) -> Mapping[str, float]:
         """Seconds spent so far, per step of the engine."""
         return self._engine.spent_s
+
+    @property
+    def own_cpu_s(self) -> Mapping[str, float]:
+        """See ``Recogniser.own_cpu_s``."""
+        return self._engine.own_cpu_s
 
     def packer(self) -> Packer:
         if self._tail_ms is not None or not self._engine.times_characters:  # text without times cannot be cut
             return OneByOne()
         return Filling(self._engine.longest_ms)
+
+    def kind(self, window: Window) -> Hashable:
+        """The length its encoder sees; None for a window that is not decoded at all."""
+        return frames(window.n_samples, self._tail_ms) if window.heard else None
 
     def recognise(self, windows: Sequence[Window]) -> list[tuple[Utterance | None, ...]]:
         """See ``Recogniser.recognise``."""

@@ -41,6 +41,12 @@ class Window:
         """Those that are decoded: another leg's voice (``gated``) is not."""
         return tuple(segment for segment in self.segments if not segment.gated)
 
+    @property
+    def n_samples(self) -> int:
+        """Length of ``samples``."""
+        heard = self.heard
+        return sum(len(segment.samples) for segment in heard) + max(0, len(heard) - 1) * PAUSE_MS * SAMPLES_PER_MS
+
     def samples(self) -> Samples:
         """What the model hears: int16 at 16 kHz."""
         pause = np.zeros(PAUSE_MS * SAMPLES_PER_MS, np.int16)
