@@ -235,7 +235,10 @@ def test_heard_calls_wait_for_a_slow_analyst_in_bounded_number(
     real_judge = pipeline._Analyst._judge
 
     def slowly(self: pipeline._Analyst, call: pipeline._Call) -> Scored | Failure:
-        time.sleep(0.02)
+        deadline = time.monotonic() + 20
+        while not waiting and self.heard._held < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)  # the first call takes until others wait
+        time.sleep(0.01)  # for more, if they could
         waiting.append(self.heard._held)
         return real_judge(self, call)
 
