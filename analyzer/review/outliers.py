@@ -8,8 +8,8 @@ more widely than chance, that spread is measured (winsorised, so that a few outl
 limits are widened by it, as in funnel plots of hospitals (Spiegelhalter 2005, Stat Med 24:1185; QSHC 14:347).
 
 Of thousands of shares some are unlikely by chance. All tests of a report are taken together and flagged by the rule of
-Benjamini & Hochberg (1995): of what is flagged, 5 % on average is chance, and where nothing is to be found, one report
-in twenty flags anything. A flag also has to matter: the odds differ by half, and from ``LEAST`` calls on. Small groups
+Benjamini & Hochberg (1995): of what is flagged, 5 % on average is chance, and where nothing is to be found, at most one
+report in twenty flags anything. A flag also has to matter: the odds differ by half, and from ``LEAST`` calls on. Small groups
 are never flagged.
 """
 
