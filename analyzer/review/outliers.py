@@ -9,8 +9,8 @@ limits are widened by it, as in funnel plots of hospitals (Spiegelhalter 2005, S
 
 Of thousands of shares some are unlikely by chance. All tests of a report are taken together and flagged by the rule of
 Benjamini & Hochberg (1995): of what is flagged, 5 % on average is chance, and where nothing is to be found, at most one
-report in twenty flags anything. A flag also has to matter: the odds differ by half, and from ``LEAST`` calls on. Small groups
-are never flagged.
+report in twenty flags anything. A flag also has to matter: the odds differ by half, and from ``LEAST`` calls on.
+Small groups are never flagged.
 """
 
 from __future__ import annotations
