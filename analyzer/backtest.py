@@ -1,72 +1,29 @@
 """What other rules would have said of calls that were judged already.
 
-One call at a time is read, judged and forgotten, so memory does not grow with the number of calls. A call is compared
-with the verdict its report holds, or with that of another pack where one is named.
+A call is compared with the verdict its report holds, or with that of another pack where one is named. Of a call only
+what changed is kept.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analyzer.cases import alone
 from analyzer.catalog import load_pack, profiles
 from analyzer.errors import ConfigError, InputError
-from analyzer.report import SCHEMA, analyze, rule_entry
+from analyzer.report import analyze, rule_entry
+from analyzer.rescore.changes import Change
+from analyzer.rescore.stored import places, stored_calls
+from analyzer.rescore.workers import Errand, Faulty, Rejudged, Rules, Task, rejudge
 from analyzer.rules import Pack
-from analyzer.runs import REPORTS
-from analyzer.transcripts import read_call, read_transcripts
-from analyzer.types import Transcript
 
-_SUFFIXES = (".json", ".jsonl")
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a report says of a call, as far as it is compared. ``rules``: outcome by rule id."""
-
-    verdict: str
-    score: float | None
-    rules: Mapping[str, str]
-
-    @classmethod
-    def of(cls, report: Mapping[str, Any]) -> Judged:
-        return cls(report["verdict"], report["score"], {entry["rule"]: entry["outcome"] for entry in report["rules"]})
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A call that is judged differently. ``rules``: outcome before and after by rule; None where there was no rule."""
-
-    call_id: str
-    before: Judged
-    after: Judged
-    rules: Mapping[str, tuple[str | None, str | None]]
-
-    def __str__(self) -> str:
-        parts = [f"{rule} {_shown(was)}→{_shown(becomes)}" for rule, (was, becomes) in self.rules.items()]
-        verdict, score = (self.before.verdict, self.after.verdict), (self.before.score, self.after.score)
-        if verdict[0] != verdict[1]:
-            parts.insert(0, f"{verdict[0]}→{verdict[1]}")
-        if score[0] != score[1]:
-            parts.insert(0, f"{_shown(score[0])}→{_shown(score[1])}")
-        return f"{self.call_id}: {'  '.join(parts)}"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "call_id": self.call_id,
-            "score": [self.before.score, self.after.score],
-            "verdict": [self.before.verdict, self.after.verdict],
-            "rules": {rule: list(outcomes) for rule, outcomes in self.rules.items()},
-        }
-
-
-def _shown(value: object) -> str:
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+if TYPE_CHECKING:
+    from analyzer.rescore.tables import Tables
 
 
 @dataclass(slots=True)
@@ -91,107 +48,50 @@ class Backtest:
         }
 
 
-def replay(sources: Iterable[str | Path], pack: Pack, baseline: Pack | None = None) -> Backtest:
-    """Judge stored calls with ``pack`` and collect what changes.
+def replay(
+    sources: Iterable[str | Path],
+    rules: Rules,
+    baseline: Rules | None = None,
+    *,
+    jobs: int = 1,
+    tables: Tables | None = None,
+    unmasked: bool = False,
+    on_change: Callable[[Change], None] = lambda change: None,
+) -> Backtest:
+    """Judge stored calls by ``rules`` and collect what changes.
 
     sources    run folders, reports, transcripts: files, folders, patterns
     baseline   what to compare with instead of the verdicts that reports hold
+    jobs       processes that judge; never changes a result
+    tables     gets the rows of all calls compared
+    on_change  told of each change as it is found, in order of the calls
     """
     result = Backtest()
-    for call in stored_calls(sources):
-        if isinstance(call, InputError):
-            result.faults.append(call)
-        elif baseline is None and call.judged is None:
-            result.faults.append(_unjudged(call.transcript))
-        else:
-            before = Judged.of(analyze(call.transcript, baseline)) if baseline else call.judged
-            after = Judged.of(analyze(call.transcript, pack))
-            result.calls += 1
-            if before is not None and (change := change_of(call.transcript.call_id, before, after)):
-                result.changes.append(change)
+    tasks = (place if isinstance(place, InputError) else Task(place) for place in places(sources))
+    errand = Errand(rules, baseline, with_tables=tables is not None, unmasked=unmasked)
+    with closing(rejudge(tasks, errand, jobs)) as batches:
+        for batch in batches:
+            judged = [outcome for outcome in batch.outcomes if isinstance(outcome, Rejudged)]
+            result.faults += [outcome.error for outcome in batch.outcomes if isinstance(outcome, Faulty)]
+            for call in judged:
+                _count(result, call, on_change)
+            if tables is not None and batch.sheets is not None:
+                tables.add(batch.sheets, [call.rows for call in judged], [call.is_compared for call in judged])
     return result
 
 
-def _unjudged(transcript: Transcript) -> InputError:
-    return InputError(
-        f"{transcript.call_id}: no report, so no verdict to compare with; name one with --baseline standard"
-    )
-
-
-def change_of(call_id: str, before: Judged, after: Judged) -> Change | None:
-    """What differs between two judgements of a call; None where nothing does."""
-    ids = dict.fromkeys((*before.rules, *after.rules))
-    rules = {
-        rule: (before.rules.get(rule), after.rules.get(rule))
-        for rule in ids
-        if before.rules.get(rule) != after.rules.get(rule)
-    }
-    if not rules and (before.verdict, before.score) == (after.verdict, after.score):
-        return None
-    return Change(call_id, before, after, rules)
-
-
-# --- stored calls ---
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCall:
-    """A call to judge again, and what was said of it before, if that is known."""
-
-    transcript: Transcript
-    judged: Judged | None
-
-
-def stored_calls(sources: Iterable[str | Path]) -> Iterator[StoredCall | InputError]:
-    """The calls of run folders, reports and transcripts, in order; what cannot be read stands in its place."""
-    for source in sources:
-        for path in _report_files(Path(source)):
-            if path.suffix in _SUFFIXES and path.is_file():
-                yield from _read_reports(path)
-            else:
-                for transcript in read_transcripts(path):
-                    yield transcript if isinstance(transcript, InputError) else StoredCall(transcript, None)
-
-
-def _report_files(source: Path) -> Iterator[Path]:
-    """The reports of a run folder; any other source as it is."""
-    if (source / REPORTS).is_dir():
-        yield from sorted((source / REPORTS).glob("*.json"))
-    elif source.is_dir() and any(source.glob("*.json")):
-        yield from sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
-    else:
-        yield source
-
-
-def _read_reports(path: Path) -> Iterator[StoredCall | InputError]:
-    """A file of one report, or of one a line; transcripts in JSON have no verdict."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        yield from (call if isinstance(call, InputError) else StoredCall(call, None) for call in read_transcripts(path))
+def _count(result: Backtest, call: Rejudged, on_change: Callable[[Change], None]) -> None:
+    if not call.is_compared:
+        result.faults.append(_unjudged(call.call_id))
         return
-    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            place = f"{path}:{number}" if path.suffix == ".jsonl" else str(path)
-            yield from _read_report(line, place, path.stem)
+    result.calls += 1
+    if call.change is not None:
+        result.changes.append(call.change)
+        on_change(call.change)
 
 
-def _read_report(text: str, place: str, name: str) -> Iterator[StoredCall | InputError]:
-    try:
-        fields = json.loads(text)
-        calls = fields if isinstance(fields, list) and fields and "turns" in fields[0] else [fields]
-        for call in calls:
-            yield StoredCall(read_call(call, name), _judged(call))
-    except InputError as error:
-        yield InputError(f"{place}: {error}")
-    except (ValueError, TypeError, KeyError) as error:
-        yield InputError(f"{place}: neither a report nor a transcript ({type(error).__name__}); check the file")
-
-
-def _judged(fields: Any) -> Judged | None:
-    is_report = isinstance(fields, dict) and fields.get("schema") == SCHEMA and "verdict" in fields
-    return Judged.of(fields) if is_report else None
+def _unjudged(call_id: str) -> InputError:
+    return InputError(f"{call_id}: no report, so no verdict to compare with; name one with --baseline standard")
 
 
 # --- one rule in all profiles ---

@@ -41,6 +41,7 @@ from analyzer.model_options import (
 )
 from analyzer.remote import is_url
 from analyzer.report_cli import report_app
+from analyzer.rescore_cli import rescore_app
 from analyzer.rules_cli import rules_app
 from analyzer.store_options import desk_settings
 from analyzer.terminal import RULES_PANEL, CallDirection, PackOption, ProfileOption, complain, help_text, note
@@ -95,6 +96,7 @@ model_app = typer.Typer(
 app.add_typer(model_app, name="model")
 app.add_typer(rules_app, name="rules")
 app.add_typer(report_app)
+app.add_typer(rescore_app)
 app.add_typer(live_app)
 app.add_typer(desk_app)
 

@@ -27,15 +27,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from analyzer.asr import Recogniser, Window
 from analyzer.audio import Block, Decoder, Recording, at_hand, recording_digest
-from analyzer.engine import likely_swapped
 from analyzer.errors import ConfigError, InputError, ModelError, StoreError
-from analyzer.report import analyze, dump
+from analyzer.report import analyze, doubting_sides, dump
 from analyzer.rules import Pack
 from analyzer.runs import Failure, ResultSink, describe
 from analyzer.stages import Stages
@@ -123,15 +122,6 @@ def check_transcripts(sources: Iterable[str | Path], pack: Pack) -> Iterator[str
         if not is_warm:
             gc.freeze()  # rules and dictionaries stay; looking for garbage among them costs a fifth of the time
             is_warm = True
-
-
-def doubting_sides(transcript: Transcript) -> Transcript:
-    """The transcript with a warning if its two sides look swapped. Nothing is corrected: it is a guess."""
-    reason = likely_swapped(transcript.utterances)
-    if reason is None:
-        return transcript
-    warning = f"{reason}；请核对角色（score --channels customer,agent 可对调）"
-    return replace(transcript, warnings=tuple(dict.fromkeys((*transcript.warnings, warning))))
 
 
 @dataclass(eq=False, slots=True)

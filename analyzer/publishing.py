@@ -24,12 +24,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analyzer.backtest import Change, Judged, StoredCall, change_of
 from analyzer.cases import alone, run_case
 from analyzer.catalog import PackFiles, open_pack
 from analyzer.errors import ConfigError, InputError
 from analyzer.lint import lint
 from analyzer.report import analyze, rule_entry
+from analyzer.rescore.changes import Change, Judged, change_of
+from analyzer.rescore.stored import StoredCall
 from analyzer.rules import Pack, Rule
 from analyzer.storage import write_atomically
 from analyzer.transcripts import read_call_text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from analyzer.engine import CallAnalyzer, CallResult
+from analyzer.engine import CallAnalyzer, CallResult, likely_swapped
 from analyzer.normalize import simplify
 from analyzer.rules import Call, Element, Finding, Judgement, Pack, Rule, Status
 from analyzer.rules.call import total_ms
@@ -43,6 +44,15 @@ def judged(transcript: Transcript, pack: Pack) -> CallResult:
             analyzer.settled(role, _start_ms(utterance))
         analyzer.feed(utterance)
     return analyzer.finish(transcript.duration_ms, truncated=transcript.truncated)
+
+
+def doubting_sides(transcript: Transcript) -> Transcript:
+    """The transcript with a warning if its two sides look swapped. Nothing is corrected: it is a guess."""
+    reason = likely_swapped(transcript.utterances)
+    if reason is None:
+        return transcript
+    warning = f"{reason}；请核对角色（score --channels customer,agent 可对调）"
+    return replace(transcript, warnings=tuple(dict.fromkeys((*transcript.warnings, warning))))
 
 
 def _start_ms(utterance: Utterance) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analyzer.errors import ConfigError, InputError, worst_exit_code
+from analyzer.rescore_options import JobsOption, ParquetOption, UnmaskedOption, cores, open_tables
 from analyzer.store_options import PacksOption, packs_folder
 from analyzer.terminal import PackOption, ProfileOption, complain, help_text, note
 
@@ -316,13 +318,29 @@ def backtest(
     profile: ProfileOption = "standard",
     baseline: Baseline = None,
     baseline_profile: BaselineProfile = "standard",
+    jobs: JobsOption = None,
+    parquet: ParquetOption = None,
+    unmasked: UnmaskedOption = False,
     format_: LayoutOption = Layout.TEXT,
 ) -> None:
     from analyzer.backtest import replay
-    from analyzer.catalog import load_pack
+    from analyzer.rescore.workers import Rules
 
-    before = load_pack(baseline, baseline_profile) if baseline else None
-    result = replay(calls, load_pack(pack, profile), before)
+    before = Rules.of(baseline, baseline_profile) if baseline else None
+    shown = (lambda change: typer.echo(str(change))) if format_ is Layout.TEXT else (lambda change: None)
+    with ExitStack() as stack:
+        tables = stack.enter_context(open_tables(parquet)) if parquet else None
+        result = replay(
+            calls,
+            Rules.of(pack, profile),
+            before,
+            jobs=jobs or cores(),
+            tables=tables,
+            unmasked=unmasked,
+            on_change=shown,
+        )
+        if tables is not None:
+            tables.finish()
     for fault in result.faults:
         complain(fault)
     if format_ is Layout.JSON:
@@ -333,8 +351,6 @@ def backtest(
 
 
 def _print_backtest(result: Backtest) -> None:
-    for change in result.changes:
-        typer.echo(str(change))
     typer.echo(f"共 {result.calls} 通，{len(result.changes)} 通有变化，{len(result.faults)} 通无法处理")
     for rule, count in result.changed_rules().items():
         typer.echo(f"  {rule}  {count}")

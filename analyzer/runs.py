@@ -18,6 +18,13 @@ begun. A journal line is one ``write``; a torn last line (the power went) is cut
 store the same steps are made of other things: ``analyzer.storage`` says how. A call counts as finished only under the
 fingerprint it was scored with: the digest of its input and of the settings (pack, model, version, options).
 ``why_score`` says in words what differs.
+
+Many calls at once (``record_all``) go through the same steps side by side, and each step is durable for all of them
+before the next begins for any: all ``.part`` files, then all ``done`` lines in one ``write`` and one sync, then all
+renames and one sync of the folder. What is left of a torn group of lines is a beginning of it, for a file only grows
+over what was written; each whole line in it speaks of a report that is durable, the rest is cut off, and those calls
+are scored again. So the statement above holds of each call as if it had been recorded alone. Syncs of one group run
+side by side, which lets the file system commit them together: that is what a group saves.
 """
 
 from __future__ import annotations
@@ -29,7 +36,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,9 +111,42 @@ class ResultSink(Protocol):
         """See ``RunFolder.record_failure``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A call's result, to be made part of the run.
+
+    input_digest  of all that the report was made from besides the settings
+    report        JSON text
+    recording     where it was heard: ``{"path": …, "channels": [role, …]}`` per file; for the journal only
+    source        of a call that was judged again: where its transcript was read; for the journal only
+    heard_at      likewise: when the recording was scored first
+    """
+
+    call_id: str
+    input_digest: str
+    report: str = field(repr=False)
+    recording: Sequence[Mapping[str, Any]] = ()
+    source: str | None = None
+    heard_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A finished call of a run, by digests: of its input and of its report."""
+
+    call_id: str
+    input_digest: str
+    report_digest: str
+
+
 def digest(content: bytes) -> str:
     """``sha256:`` and 64 hexadecimal digits."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def encoded(report: str) -> bytes:
+    """A report as it stands in its file: UTF-8, of half a surrogate pair its JSON escape."""
+    return report.encode("utf-8", "backslashreplace")
 
 
 def digest_of(value: Any) -> str:
@@ -200,6 +240,17 @@ class RunFolder:
         """``report_text`` of many calls, few in memory at a time."""
         return (content.decode("utf-8") for content in self._storage.read_all([_report(one) for one in call_ids]))
 
+    def held(self) -> Mapping[str, Held]:
+        """The calls that stand under these settings, by where their transcript was read (``Record.source``): whoever
+        reads it again compares the digests. Empty where everything is to be scored anew."""
+        if self._fresh:
+            return {}
+        return {
+            entry["source"]: Held(entry["call_id"], entry["input"], entry["report"])
+            for entry in self._done.values()
+            if "source" in entry and entry["settings"] == self._settings_digest
+        }
+
     def failures(self) -> list[Failure]:
         """The calls that failed when last tried, by call id."""
         return [self._failures[call_id] for call_id in sorted(self._failures)]
@@ -213,21 +264,41 @@ class RunFolder:
 
         recording  where it was heard: ``{"path": …, "channels": [role, …]}`` per file; for the journal only
         """
-        content = report.encode("utf-8", "backslashreplace")  # of half a surrogate pair: a JSON escape
+        self.record_all([Record(call_id, input_digest, report, recording)])
+
+    def record_all(self, records: Sequence[Record]) -> None:
+        """Make the reports their calls' results. On return all of them are on disk and in the journal.
+
+        records  of different calls
+
+        Memory and the work lost to a crash grow with the group: some hundred reports are plenty.
+        """
+        if not records:
+            return
+        contents = {_report(record.call_id): encoded(record.report) for record in records}
+        entries = [self._entry(record, digest(contents[_report(record.call_id)])) for record in records]
+        self._storage.stage_all(contents)
+        self._append_all("done", entries)
+        self._storage.publish_all(list(contents))
+        for entry in entries:
+            self._done[entry["call_id"]] = entry
+            self._scored_now.add(entry["call_id"])
+            self._failures.pop(entry["call_id"], None)
+
+    def _entry(self, record: Record, report_digest: str) -> dict[str, Any]:
         entry: dict[str, Any] = {
-            "call_id": call_id,
-            "input": input_digest,
+            "call_id": record.call_id,
+            "input": record.input_digest,
             "settings": self._settings_digest,
-            "report": digest(content),
+            "report": report_digest,
         }
-        if recording:
-            entry["recording"] = [dict(track) for track in recording]
-        self._storage.stage(_report(call_id), content)
-        self._append("done", **entry)
-        self._storage.publish(_report(call_id))
-        self._done[call_id] = entry
-        self._scored_now.add(call_id)
-        self._failures.pop(call_id, None)
+        if record.recording:
+            entry["recording"] = [dict(track) for track in record.recording]
+        if record.source is not None:
+            entry["source"] = record.source
+        if record.heard_at is not None:
+            entry["heard_at"] = record.heard_at.isoformat()
+        return entry
 
     def forget_scored(self, call_id: str) -> None:
         """What was recorded of this call was left over from an earlier run: if ``fresh``, it is still to be scored."""
@@ -297,8 +368,13 @@ class RunFolder:
             self._storage.publish(name)
 
     def _append(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, **fields, "at": _now()}, ensure_ascii=False) + "\n"
-        self._storage.append(line.encode("utf-8", "backslashreplace"))
+        self._append_all(event, [fields])
+
+    def _append_all(self, event: str, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Lines of one moment, in one write."""
+        at = _now()
+        lines = [json.dumps({"event": event, **fields, "at": at}, ensure_ascii=False) for fields in entries]
+        self._storage.append("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
 
     def _why_stale(self, entry: Mapping[str, Any]) -> str | None:
         """Why a report made from the same input does not count."""
@@ -337,6 +413,8 @@ class Finished:
 
     report_digest  of the report file; a file that differs was edited
     recording      as given to ``RunFolder.record``; empty for live calls and where it was never noted
+    finished_at    when this report was made
+    heard_at       when the recording was scored: earlier, for a call that was judged again
     """
 
     call_id: str
@@ -344,6 +422,7 @@ class Finished:
     path: Path
     recording: tuple[Mapping[str, Any], ...]
     finished_at: datetime
+    heard_at: datetime
 
 
 def finished_calls(run: Path) -> Iterator[Finished]:
@@ -364,7 +443,9 @@ def finished_calls(run: Path) -> Iterator[Finished]:
     for call_id, entry in done.items():
         path = report_path(run, call_id)
         recording = tuple(entry.get("recording", ()))
-        yield Finished(call_id, entry["report"], path, recording, datetime.fromisoformat(entry["at"]))
+        finished_at = datetime.fromisoformat(entry["at"])
+        heard_at = datetime.fromisoformat(entry["heard_at"]) if "heard_at" in entry else finished_at
+        yield Finished(call_id, entry["report"], path, recording, finished_at, heard_at)
 
 
 def report_path(run: Path, call_id: str) -> Path:

@@ -3,10 +3,10 @@
 Both promise the run folder (``analyzer.runs``) the same: reports are whole or absent, journal lines are kept in order
 and for good once ``append`` returns, and of two writers one is stopped before it can do harm.
 
-**On a disk** the journal is one file that grows by one ``write`` per entry, reports appear by renaming, and the journal
+**On a disk** the journal is one file that grows by one ``write`` per entry or group of them, reports appear by renaming, and the journal
 is locked (``flock``; over NFS from version 4 on) as long as the run is open.
 
-**In an object store** every entry is an object of its own, ``journal/000000017.jsonl``, made with a conditional PUT
+**In an object store** every entry, or group of them, is an object of its own, ``journal/000000017.jsonl``, made with a conditional PUT
 that fails if the number is taken. That is the lock, too: who opens a run takes the next number, so that a writer that
 was there before fails at its next entry, whatever it believes, and stops. Numbers are never used again and nothing is
 deleted. A report is put under its final name before its entry is made; killed in between, the call has no entry and is
@@ -23,7 +23,8 @@ import json
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +37,7 @@ REPORTS = "reports"
 SEGMENTS = "journal"
 MERGED = "merged"  # event of the last line of a journal put together, with the number of its last segment
 _AT_ONCE = 64  # objects asked for together
+_SYNCS = 16  # on a disk; beyond, file systems commit no more of them together
 _RECENT = 256  # reports kept in memory, because they are mostly shown as soon as they are written
 
 
@@ -47,14 +49,20 @@ class Storage(Protocol):
     def journal(self) -> Iterator[tuple[str, str]]:
         """Every line so far with its place, once, after opening and before anything is appended."""
 
-    def append(self, line: bytes) -> None:
-        """Add a line, newline included. On return it is durable."""
+    def append(self, lines: bytes) -> None:
+        """Add whole lines. On return they are durable; torn, a beginning of them is kept."""
 
     def stage(self, name: str, content: bytes) -> None:
         """Keep a report so that ``publish`` can only succeed. On return it is durable."""
 
     def publish(self, name: str) -> None:
         """Let the staged report be read under its name."""
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> None:
+        """``stage`` of many reports side by side."""
+
+    def publish_all(self, names: Sequence[str]) -> None:
+        """``publish`` of many reports that were staged."""
 
     def staged(self, name: str) -> bytes | None:
         """What was staged and not published by a process that died."""
@@ -115,14 +123,14 @@ class Disk:
                 os.ftruncate(self._journal, whole)
         yield from _numbered(path, content[:whole])
 
-    def append(self, line: bytes) -> None:
+    def append(self, lines: bytes) -> None:
         with disk_errors(self.path / JOURNAL):
             size = os.fstat(self._journal).st_size
             try:
-                if os.write(self._journal, line) < len(line):
+                if os.write(self._journal, lines) < len(lines):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
-                os.ftruncate(self._journal, size)  # no half line for the next one to run into
+                os.ftruncate(self._journal, size)  # no half line for the next one to run into, and none of a group
                 raise
             os.fsync(self._journal)
 
@@ -135,6 +143,21 @@ class Disk:
         path = self.path / name
         with disk_errors(path):
             _rename_durably(_part_of(path), path)
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> None:
+        if len(contents) == 1:
+            self.stage(*next(iter(contents.items())))
+            return
+        with ThreadPoolExecutor(_SYNCS, "sync") as threads:
+            for _ in threads.map(self.stage, contents.keys(), contents.values()):
+                pass  # an error of any is raised here
+
+    def publish_all(self, names: Sequence[str]) -> None:
+        """All in one folder."""
+        with disk_errors(self.path):
+            for name in names[1:]:
+                _part_of(self.path / name).replace(self.path / name)
+        self.publish(names[0])  # syncs the folder for all of them
 
     def staged(self, name: str) -> bytes | None:
         return self.read(name + _PART)
@@ -195,9 +218,9 @@ class Bucket:
             self._lines += content.splitlines(keepends=True)
             yield from _numbered(f"{self.place}/{name}", content)
 
-    def append(self, line: bytes) -> None:
+    def append(self, lines: bytes) -> None:
         name = _segment(self._last + 1)
-        if not self._create(name, line) and self.read(name) != line:  # ours after all: the answer was lost, not the PUT
+        if not self._create(name, lines) and self.read(name) != lines:  # ours after all: the answer was lost, not the PUT
             raise StoreError(
                 f"{self.place}: another process has taken this run over and goes on with it; "
                 "wait for it or choose another place with --run"
@@ -205,13 +228,29 @@ class Bucket:
         if not self._is_proven:
             self._prove(name)
         self._last += 1
-        self._lines.append(line)
+        self._lines += lines.splitlines(keepends=True)
 
     def stage(self, name: str, content: bytes) -> None:
         self.write(name, content)
+        self._keep(name, content)
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> None:
+        if len(contents) == 1:
+            self.stage(*next(iter(contents.items())))
+            return
+        with asking(self.place, StoreError):
+            self._fs.pipe({f"{self._root}/{name}": content for name, content in contents.items()})
+        for name, content in contents.items():
+            self._keep(name, content)
+
+    def _keep(self, name: str, content: bytes) -> None:
         self._recent[name] = content
         while len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
+
+    def publish_all(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.publish(name)
 
     def publish(self, name: str) -> None:
         """Nothing to do: an object appears whole."""

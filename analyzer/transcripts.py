@@ -48,11 +48,11 @@ def read_transcripts(*sources: str | Path) -> Iterator[Transcript | InputError]:
     an error.
     """
     seen: dict[str, str] = {}
-    for path, name in _files(sources):
+    for path, name in transcript_files(sources):
         if isinstance(path, InputError):
             yield path
             continue
-        for place, call in _read_file(path, name):
+        for place, call in read_file(path, name):
             if isinstance(call, InputError):
                 yield call
             elif call.call_id in seen:
@@ -65,7 +65,8 @@ def read_transcripts(*sources: str | Path) -> Iterator[Transcript | InputError]:
                 yield call
 
 
-def _files(sources: Iterable[str | Path]) -> Iterator[tuple[Path | InputError, str]]:
+def transcript_files(sources: Iterable[str | Path]) -> Iterator[tuple[Path | InputError, str]]:
+    """The files of ``sources`` in order, each with the id of a call in it that brings none."""
     for source in sources:
         path = Path(source)
         if path.is_dir():
@@ -81,7 +82,7 @@ def _files(sources: Iterable[str | Path]) -> Iterator[tuple[Path | InputError, s
             yield InputError(f"{path}: no such file or folder; check the path"), ""
 
 
-def _read_file(path: Path, name: str) -> Iterator[tuple[str, Transcript | InputError]]:
+def read_file(path: Path, name: str) -> Iterator[tuple[str, Transcript | InputError]]:
     """Each call of a file with its place in it, for messages."""
     reader = _READERS.get(path.suffix.lower(), _json)
     try:
@@ -106,9 +107,13 @@ def _call_or_error(where: str, read: Callable[[], Transcript]) -> Transcript | I
 
 def _decode(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        return text_of(path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror}); check the file and its permissions") from None
+
+
+def text_of(content: bytes) -> str:
+    """UTF-8, UTF-16 with a byte order mark, or GB18030. raises InputError"""
     if not content.strip():
         raise InputError("the file is empty; transcribe the call again")
     encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030")
@@ -127,7 +132,7 @@ _Calls = Iterator[tuple[str, Callable[[], Transcript]]]
 
 def _json(text: str, name: str) -> _Calls:
     """One call, or a list of calls."""
-    fields = _parse_json(text)
+    fields = parse_json(text)
     if not _first_has("turns")(fields):
         yield "", lambda: read_call(fields, name)
         return
@@ -143,10 +148,11 @@ def _jsonl(text: str, name: str) -> _Calls:
 
 
 def _read_line(line: str, name: str) -> Transcript:
-    return read_call(_parse_json(line), name)
+    return read_call(parse_json(line), name)
 
 
-def _parse_json(text: str) -> Any:
+def parse_json(text: str) -> Any:
+    """raises InputError naming the place"""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -177,11 +183,9 @@ def read_call(fields: Any, name: str) -> Transcript:
 
 
 def _own(fields: Mapping[str, Any], name: str) -> Transcript:
-    """Our own form, which reports repeat."""
+    """Our own form, which reports repeat. A report's warnings are those of its making: reading it adds none."""
     is_report = str(fields.get("schema", "")).startswith(_REPORT_SCHEMA)
-    warnings = list(fields.get("warnings") or ()) if is_report else []
-    if not is_report:
-        warnings += [_unknown_key(key, _CALL_KEYS) for key in fields if key not in _CALL_KEYS]
+    warnings = [_unknown_key(key, _CALL_KEYS) for key in fields if key not in _CALL_KEYS]
     turns = _list(fields["turns"], "turns")
     utterances = tuple(_own_turn(turn, f"turns[{index}]") for index, turn in enumerate(turns))
     metadata, unknown = read_metadata(_mapping(fields.get("metadata") or {}, "metadata"))
@@ -190,6 +194,8 @@ def _own(fields: Mapping[str, Any], name: str) -> Transcript:
     duration = _optional(_ms, fields.get("duration_ms"), "duration_ms")
     if duration is not None and duration < last:
         warnings.append(f"duration_ms {duration} lies before the end of the last turn ({last})")
+    if is_report:
+        warnings = list(fields.get("warnings") or ())
     recogniser = fields.get("recogniser") if is_report else None
     return Transcript(
         call_id=_call_id(fields.get("call_id"), name),

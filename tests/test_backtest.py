@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from analyzer.backtest import Share, replay, shares_by_profile
 from analyzer.catalog import load_pack
 from analyzer.errors import ConfigError
 from analyzer.report import analyze, dump
+from analyzer.rescore.workers import Rules
 from analyzer.transcripts import read_call_text
 from tests.clean_pack import spoil, write_clean_pack
 
@@ -44,13 +46,13 @@ def report(call: str, name: str, pack: Path) -> str:
 
 
 def test_the_rules_that_judged_change_nothing(run: Path, pack: Path) -> None:
-    result = replay([run], load_pack(pack))
+    result = replay([run], Rules.of(pack, "standard"))
     assert (result.calls, result.changes, result.faults) == (3, [], [])
 
 
 def test_a_changed_rule_changes_the_calls_it_is_about(run: Path, pack: Path) -> None:
     spoil(pack, "words/shirk.tsv", "不关我的?事", "不归我管")
-    result = replay([run], load_pack(pack))
+    result = replay([run], Rules.of(pack, "standard"))
     (change,) = [change.as_json() for change in result.changes]
     assert change["rules"] == {"shirk": ["violation", "pass"]}
     assert (change["call_id"], change["score"], change["verdict"]) == ("shirk", [71.4, 100], ["fail", "pass"])
@@ -59,7 +61,7 @@ def test_a_changed_rule_changes_the_calls_it_is_about(run: Path, pack: Path) -> 
 
 
 def test_another_profile_is_a_change_too(run: Path, pack: Path) -> None:
-    changed = {change.call_id: change for change in replay([run], load_pack(pack, "strict")).changes}
+    changed = {change.call_id: change for change in replay([run], Rules.of(pack, "strict")).changes}
     assert changed["early"].rules == {"thanks": ("violation", "pass")}
     assert changed["shirk"].after.score == 0
     assert "good" not in changed
@@ -67,14 +69,14 @@ def test_another_profile_is_a_change_too(run: Path, pack: Path) -> None:
 
 def test_a_rule_that_is_new_or_gone_is_named(run: Path, pack: Path) -> None:
     spoil(pack, "rules/closing/thanks.yaml", "status: stable", "status: retired")
-    assert replay([run], load_pack(pack)).changes[0].rules == {"thanks": ("violation", None)}
+    assert replay([run], Rules.of(pack, "standard")).changes[0].rules == {"thanks": ("violation", None)}
 
 
 def test_reports_by_line_are_read_like_those_of_a_run_folder(run: Path, pack: Path, tmp_path: Path) -> None:
     lines = "".join((run / "reports" / f"{name}.json").read_text(encoding="utf-8") for name in CALLS)
     (tmp_path / "day.jsonl").write_text(lines + "{\n", encoding="utf-8")
     spoil(pack, "words/shirk.tsv", "不关我的?事", "不归我管")
-    result = replay([tmp_path / "day.jsonl"], load_pack(pack))
+    result = replay([tmp_path / "day.jsonl"], Rules.of(pack, "standard"))
     assert [change.call_id for change in result.changes] == ["shirk"]
     assert [str(fault).split(": ")[0] for fault in result.faults] == [f"{tmp_path}/day.jsonl:4"]
 
@@ -85,12 +87,13 @@ def test_bare_transcripts_need_a_baseline(pack: Path, tmp_path: Path) -> None:
     (folder / "a.txt").write_text(CALLS["shirk"], encoding="utf-8")
     turns: list[dict[str, Any]] = [{"role": "agent", "start_ms": 0, "end_ms": 900, "text": "不关我的事"}]
     (folder / "b.json").write_text(json.dumps({"turns": turns}), encoding="utf-8")
-    without = replay([folder], load_pack(pack))
+    without = replay([folder], Rules.of(pack, "standard"))
     assert (without.calls, len(without.faults)) == (0, 2)
     assert "--baseline" in str(without.faults[0])
-    baseline = load_pack(pack)
+    baseline = Rules.of(shutil.copytree(pack, tmp_path / "before"), "standard")
     spoil(pack, "words/shirk.tsv", "不关我的?事", "不归我管")
-    assert [change.call_id for change in replay([folder], load_pack(pack), baseline).changes] == ["a", "b"]
+    rules = Rules.of(pack, "standard")
+    assert [change.call_id for change in replay([folder], rules, baseline).changes] == ["a", "b"]
 
 
 def test_each_profile_says_which_share_it_would_fail(run: Path, pack: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.backtest import stored_calls
 from analyzer.catalog import load_pack, pack_digest
 from analyzer.errors import ConfigError
 from analyzer.publishing import Edit, current, edited, examine, flips, publish, read_edits, try_dialogue, versions
+from analyzer.rescore.stored import stored_calls
 from tests.tiny_pack import write_tiny_pack
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -20,11 +20,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from analyzer.backtest import StoredCall
 from analyzer.catalog import STANDARD, PackFiles, load_pack, open_pack, pack_folder, profile_specs
 from analyzer.desk.jobs import Line
 from analyzer.errors import AnalyzerError, InputError
 from analyzer.publishing import Edit, Flips, current, edited, flips
+from analyzer.rescore.stored import StoredCall
 from analyzer.store import Store
 from analyzer.store.tables import Call, Report
 from analyzer.transcripts import read_call
@@ -134,4 +134,4 @@ class Replays:
             transcript = read_call({**report, "call_id": f"{call_pk} {report['call_id']}"}, str(call_pk))
         except InputError as error:
             return error
-        return StoredCall(transcript, None)
+        return StoredCall(transcript)

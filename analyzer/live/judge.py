@@ -28,8 +28,7 @@ from analyzer.live.messages import (
 from analyzer.live.messages import (
     FindingEvent as FindingMessage,
 )
-from analyzer.pipeline import doubting_sides
-from analyzer.report import build_report, judged
+from analyzer.report import build_report, doubting_sides, judged
 from analyzer.rules import Finding, Pack
 from analyzer.rules.said import Place
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
