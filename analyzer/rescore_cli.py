@@ -20,6 +20,7 @@ import typer
 from analyzer import __version__
 from analyzer.errors import ConfigError, InputError, worst_exit_code
 from analyzer.language import either
+from analyzer.remote import is_url
 from analyzer.rescore_options import JobsOption, ParquetOption, UnmaskedOption, cores, open_tables
 from analyzer.terminal import PackOption, ProfileOption, complain, help_text, note
 
@@ -85,7 +86,7 @@ def rescore(
         ),
     ] = None,
     run: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--run",
             metavar="FOLDER",
@@ -119,7 +120,9 @@ def rescore(
     period = _period(since, until)
     rules = Rules.of(pack, profile)
     settings = {"analyzer": __version__, "pack": rules.digest, "profile": profile}
-    place = run or _run_folder(sources, rules, period)
+    if run is not None and is_url(run):
+        raise ConfigError(f"{run}: rescore writes to a folder, of this machine or NFS; name one with --run")
+    place = Path(run) if run else _run_folder(sources, rules, period)
     telling = _Telling(format_, quiet=quiet)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C
     try:
@@ -210,7 +213,7 @@ class _Telling:
         if change is None:
             return
         self._counts["changed"] += 1
-        self._rules.update(change.rules)
+        self._rules.update(list(change.rules))
         self._verdicts[change.before.verdict, change.after.verdict] += 1
         if self._format is ChangeFormat.JSONL:
             typer.echo(json.dumps(change.as_json(), ensure_ascii=False).encode("utf-8", "backslashreplace"))
@@ -232,7 +235,7 @@ class _Telling:
         parts = [
             f"共 {counts['calls']} 通",
             f"{counts['changed']} 通有变化",
-            f"{counts['same']} 通报告与原报告逐字节相同",
+            f"{counts['same']} 通报告逐字节相同",
         ]
         parts += [f"{counts['bare']} 通原无评分"] if counts["bare"] else []
         parts += [f"{counts['other days']} 通不在所选日期"] if counts["other days"] else []

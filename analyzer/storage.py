@@ -3,13 +3,13 @@
 Both promise the run folder (``analyzer.runs``) the same: reports are whole or absent, journal lines are kept in order
 and for good once ``append`` returns, and of two writers one is stopped before it can do harm.
 
-**On a disk** the journal is one file that grows by one ``write`` per entry or group of them, reports appear by renaming, and the journal
-is locked (``flock``; over NFS from version 4 on) as long as the run is open.
+**On a disk** the journal is one file that grows by one ``write`` per entry or group of entries, reports appear by
+renaming, and the journal is locked (``flock``; over NFS from version 4 on) as long as the run is open.
 
-**In an object store** every entry, or group of them, is an object of its own, ``journal/000000017.jsonl``, made with a conditional PUT
-that fails if the number is taken. That is the lock, too: who opens a run takes the next number, so that a writer that
-was there before fails at its next entry, whatever it believes, and stops. Numbers are never used again and nothing is
-deleted. A report is put under its final name before its entry is made; killed in between, the call has no entry and is
+**In an object store** every entry or group of entries is an object of its own, ``journal/000000017.jsonl``, made with a
+conditional PUT that fails if the number is taken. That is the lock, too: who opens a run takes the next number, so that
+a writer that was there before fails at its next entry, whatever it believes, and stops. Numbers are never used again and
+nothing is deleted. A report is put under its final name before its entry is made; killed in between, the call has no entry and is
 scored again, to the same bytes. At the end all entries are also put together as ``journal.jsonl``: with it a run that
 is copied to a disk is an ordinary run folder, and opening reads one object instead of thousands.
 """
@@ -220,7 +220,7 @@ class Bucket:
 
     def append(self, lines: bytes) -> None:
         name = _segment(self._last + 1)
-        if not self._create(name, lines) and self.read(name) != lines:  # ours after all: the answer was lost, not the PUT
+        if not self._create(name, lines) and self.read(name) != lines:  # else ours: only the answer was lost
             raise StoreError(
                 f"{self.place}: another process has taken this run over and goes on with it; "
                 "wait for it or choose another place with --run"

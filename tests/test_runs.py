@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analyzer import runs
 from analyzer.errors import InputError, StoreError
-from analyzer.runs import RunFolder, file_stem
+from analyzer.runs import Record, RunFolder, file_stem
 from analyzer.storage import Disk
 
 SETTINGS = {"pack": "sha256:p", "model": "sha256:m"}
@@ -104,6 +104,80 @@ def test_killed_at_any_step_a_call_is_whole_or_absent_and_the_next_run_mends_it(
     assert final.read_text() == report_of("a")
     assert journal_events(tmp_path).count("done") == 1, "the call must count exactly once"
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("step", ["stage_all", "stage", "append", "publish_all", "publish"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_step_of_a_group_each_call_is_whole_or_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    """As for one call; with ``stage`` it dies when one of the three reports is on disk."""
+    real = getattr(Disk, step)
+    group = [Record(name, "sha256:1", report_of(name)) for name in "abc"]
+    calls = 0
+
+    def dies(*args: object, **kwargs: object) -> None:
+        nonlocal calls
+        calls += 1
+        is_second = calls == 2
+        if when == "after" or (step == "stage" and not is_second):
+            real(*args, **kwargs)
+        if step != "stage" or is_second:
+            raise Killed
+
+    run = RunFolder(tmp_path, SETTINGS)
+    run.record("a", "sha256:0", report_of("a") + " ")  # an earlier report, to be replaced
+    monkeypatch.setattr(Disk, step, dies)
+    with pytest.raises(Killed):
+        run.record_all(group)
+    monkeypatch.undo()
+    run._storage.close()  # what the kernel does for a dead process
+
+    with RunFolder(tmp_path, SETTINGS) as resumed:
+        missing = [record for record in group if resumed.why_score(record.call_id, "sha256:1") is not None]
+        assert len(missing) in (0, 3), "the lines were one write"
+        resumed.record_all(missing)
+        assert [resumed.why_score(record.call_id, "sha256:1") for record in group] == [None] * 3
+    assert {path.name: path.read_text() for path in (tmp_path / "reports").iterdir()} == {
+        f"{record.call_id}.json": record.report for record in group
+    }
+    assert journal_events(tmp_path).count("done") == 4
+
+
+@pytest.mark.parametrize("kept", range(0, 600, 37))
+def test_of_a_torn_group_of_lines_the_whole_ones_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """The power goes while the lines are written: any beginning of them may be on disk, and all reports are."""
+    group = [Record(name, "sha256:1", report_of(name)) for name in "abc"]
+    real = os.write
+    run = RunFolder(tmp_path, SETTINGS)
+
+    def torn(descriptor: int, content: bytes) -> int:
+        real(descriptor, content[:kept])
+        raise Killed
+
+    monkeypatch.setattr(os, "write", torn)
+    with pytest.raises(Killed):
+        run.record_all(group)
+    monkeypatch.undo()
+    run._storage.close()
+    text = (tmp_path / runs.JOURNAL).read_text()
+    whole = sum('"done"' in line and line.endswith("\n") for line in text.splitlines(keepends=True))
+    with RunFolder(tmp_path, SETTINGS) as resumed:
+        finished = [record.call_id for record in group if resumed.why_score(record.call_id, "sha256:1") is None]
+        assert finished == ["a", "b", "c"][:whole]
+        assert {path.name for path in (tmp_path / "reports").glob("*.json")} == {f"{name}.json" for name in finished}
+
+
+def test_a_group_on_a_full_disk_leaves_no_line_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path, SETTINGS)
+    monkeypatch.setattr(os, "write", lambda descriptor, content: len(content) // 2)
+    with pytest.raises(StoreError, match="No space left"):
+        run.record_all([Record(name, "sha256:1", report_of(name)) for name in "abc"])
+    monkeypatch.undo()
+    run.close("interrupted")
+    assert journal_events(tmp_path) == ["opened", "closed"]
 
 
 @pytest.mark.parametrize("kept", range(0, 80, 13))

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from analyzer.errors import ConfigError, StoreError
-from analyzer.runs import RunFolder, finished_calls
+from analyzer.runs import Record, RunFolder, finished_calls
 from analyzer.storage import JOURNAL, Bucket
 from tests.test_runs import Killed, report_of
 
@@ -43,6 +43,17 @@ def test_every_entry_is_an_object_of_its_own_and_the_whole_journal_is_there_at_t
     assert [json.loads(line)["event"] for line in journal] == ["opened", "done", "closed", "merged"]
     assert json.loads(store.cat_file("/runs/day/reports/a%2Fb.json"))["call_id"] == "a/b"
     assert json.loads(store.cat_file("/runs/day/run.json"))["state"] == "finished"
+
+
+def test_a_group_of_calls_is_one_entry_of_the_journal(store: Any) -> None:
+    with RunFolder(URL, SETTINGS) as run:
+        run.record_all([Record(name, "sha256:1", report_of(name)) for name in "abc"])
+        segments = sorted(store.ls("/runs/day/journal", detail=False))
+        assert len(segments) == 2
+        assert [json.loads(line)["call_id"] for line in store.cat_file(segments[1]).splitlines()] == ["a", "b", "c"]
+    with RunFolder(URL, SETTINGS) as again:
+        assert [again.why_score(name, "sha256:1") for name in "abcd"] == [None, None, None, "new"]
+        assert list(again.report_texts(["c"])) == [report_of("c")]
 
 
 def test_what_was_recorded_stands_when_the_run_is_opened_again_with_and_without_a_proper_end(store: Any) -> None:

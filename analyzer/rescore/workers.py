@@ -29,7 +29,7 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzer.catalog import load_pack, pack_folder
+from analyzer.catalog import load_pack, pack_digest, pack_folder, profiles
 from analyzer.errors import ConfigError, InputError, ModelError, StoreError
 from analyzer.report import analyze, doubting_sides, dump
 from analyzer.rescore.changes import Change, Judged, change_of
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from analyzer.rescore.tables import Sheets
 
 _CHUNK = 16  # calls per trip to a worker: half a second of work
+_FEW = 32  # calls that are judged before a second process has loaded the rules
 _AHEAD = 4  # chunks per worker that are handed out or wait to be written
 _ENDS_THE_RUN = (ConfigError, ModelError, StoreError)
 
@@ -55,8 +56,10 @@ class Rules:
 
     @classmethod
     def of(cls, name_or_path: str | Path, profile: str) -> Rules:
-        """raises ConfigError if the pack has faults"""
-        return cls(str(pack_folder(name_or_path).absolute()), profile, load_pack(name_or_path, profile).digest)
+        """raises ConfigError if there is no such pack or profile; faults inside show when it is loaded"""
+        if profile not in profiles(name_or_path):
+            load_pack(name_or_path, profile)  # raises, and says which there are
+        return cls(str(pack_folder(name_or_path).absolute()), profile, pack_digest(name_or_path))
 
     def load(self) -> Pack:
         """raises ConfigError if they are not what they were"""
@@ -149,13 +152,15 @@ class Batch:
 def rejudge(tasks: Iterable[Task | InputError], errand: Errand, jobs: int) -> Generator[Batch, None, None]:
     """Judge stored calls again; what becomes of them, in the order of the inputs.
 
-    jobs  worker processes; 1 works in this process. Never changes a result.
+    jobs  worker processes; 1 works in this process, and so do few calls. Never changes a result.
 
     Closing the iterator, or an exception in it (Ctrl-C included), ends the workers before it returns.
     raises ConfigError, ModelError, StoreError when going on is of no use
     """
-    chunks = _chunks(tasks, jobs)
-    if jobs == 1:
+    waiting = iter(tasks)
+    first = list(itertools.islice(waiting, _FEW))
+    chunks = _chunks(itertools.chain(first, waiting), jobs)
+    if jobs == 1 or len(first) < _FEW:
         judge = Judge(errand)
         yield from map(judge.batch, chunks)
         return
@@ -262,11 +267,11 @@ def _judge(tasks: Sequence[Task | InputError]) -> Batch:
 
 
 class Judge:
-    """Does the errand in this process. The rules are loaded with the first call."""
+    """Does the errand in this process. Rules are loaded with the first call that needs them."""
 
     def __init__(self, errand: Errand) -> None:
         self._errand = errand
-        self._packs: tuple[Pack, Pack | None] | None = None
+        self._packs: dict[Rules, Pack] = {}
         self._is_warm = False
 
     def batch(self, tasks: Sequence[Task | InputError]) -> Batch:
@@ -311,11 +316,11 @@ class Judge:
                 return LeftOut(_undated(call, task.place))
             if not self._errand.period.holds(day.day):
                 return LeftOut()
-        pack, baseline = self._loaded()
-        before = analyze(call.transcript, baseline) if baseline else call.report
+        before = analyze(call.transcript, self._pack(self._errand.baseline)) if self._errand.baseline else call.report
         held = _held_report(task, call)
         if held is None:
-            after = analyze(call.transcript if call.report else doubting_sides(call.transcript), pack)
+            transcript = call.transcript if call.report else doubting_sides(call.transcript)
+            after = analyze(transcript, self._pack(self._errand.rules))
         else:
             after = json.loads(held)
         report = held or dump(after) + "\n"
@@ -331,11 +336,10 @@ class Judge:
             rows=sheets.add(before, after, task.place, day, unmasked=self._errand.unmasked) if sheets else (),
         )
 
-    def _loaded(self) -> tuple[Pack, Pack | None]:
-        if self._packs is None:
-            baseline = self._errand.baseline
-            self._packs = self._errand.rules.load(), baseline.load() if baseline else None
-        return self._packs
+    def _pack(self, rules: Rules) -> Pack:
+        if rules not in self._packs:
+            self._packs[rules] = rules.load()
+        return self._packs[rules]
 
 
 def _undated(call: StoredCall, place: Place) -> InputError:
