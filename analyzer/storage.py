@@ -8,10 +8,10 @@ renaming, and the journal is locked (``flock``; over NFS from version 4 on) as l
 
 **In an object store** every entry or group of entries is an object of its own, ``journal/000000017.jsonl``, made with a
 conditional PUT that fails if the number is taken. That is the lock, too: who opens a run takes the next number, so that
-a writer that was there before fails at its next entry, whatever it believes, and stops. Numbers are never used again and
-nothing is deleted. A report is put under its final name before its entry is made; killed in between, the call has no entry and is
-scored again, to the same bytes. At the end all entries are also put together as ``journal.jsonl``: with it a run that
-is copied to a disk is an ordinary run folder, and opening reads one object instead of thousands.
+a writer that was there before fails at its next entry, whatever it believes, and stops. Numbers are never used again
+and nothing is deleted. A report is put under its final name before its entry is made; killed in between, the call has
+no entry and is scored again, to the same bytes. At the end all entries are also put together as ``journal.jsonl``: with
+it a run that is copied to a disk is an ordinary run folder, and opening reads one object instead of thousands.
 """
 
 from __future__ import annotations
