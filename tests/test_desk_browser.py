@@ -193,7 +193,7 @@ def test_a_call_is_decided_by_keys_and_its_score_changes_at_once(open_page: Open
     page.locator("#tab-rules").click()
     expect(page.locator(".rules tr", has_text="服务禁语").locator("td").nth(2)).to_contain_text("符合")
     page.locator("#tab-history").click()
-    expect(page.locator("#history")).to_contain_text("撤销（误判）")
+    expect(page.locator("#history")).to_contain_text("推翻（误判）")
 
 
 def test_what_was_missed_is_added_from_the_words_themselves(open_page: Open, stage: Stage) -> None:
@@ -321,7 +321,7 @@ def test_a_finding_goes_to_its_agent_is_appealed_and_upheld(open_page: Open, sta
     expect(desk.locator("#toast")).to_contain_text("申诉成立")
 
     own.reload()
-    expect(own.locator("#detail")).to_contain_text("复核时已撤销 1 条")
+    expect(own.locator("#detail")).to_contain_text("复核时已推翻 1 条")
 
 
 # ---- how it looks

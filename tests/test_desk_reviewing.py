@@ -99,6 +99,8 @@ def test_the_worst_call_goes_from_review_to_final(stage: Stage) -> None:
     assert post(lead, f"calls/{number}/actions", why="录音换了", action="reopen")["call"]["state"] != "final"
     history = show(lead, number)["history"]
     assert [one["action"] for one in history][-6:] == ["share", "appeal", "uphold", "acknowledge", "finalise", "reopen"]
+    pack = show(lead, number)["pack"]
+    assert {one["pack"] for one in history} == {f"{pack['name']} {pack['version']}"}
 
 
 def test_overturning_everything_gives_full_marks_for_what_was_violated(stage: Stage) -> None:

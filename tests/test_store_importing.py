@@ -18,7 +18,7 @@ from analyzer.report import dump
 from analyzer.store import Store, open_store
 from analyzer.store.calls import SORTS, Filter, find_call, list_calls
 from analyzer.store.importing import import_run
-from analyzer.store.tables import Call, Comment, Finding, Report, RuleResult, Turn, User
+from analyzer.store.tables import Call, Comment, Delivery, Finding, Report, RuleResult, Turn, User, Webhook
 from tests.desk_calls import many_reports, sample_reports, write_run
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -46,6 +46,25 @@ def test_every_call_of_a_run_is_imported_with_its_report_byte_for_byte(store: St
             assert body is not None
             assert zlib.decompress(body).decode() == dump(report) + "\n"
             assert (call.score, call.verdict) == (report["score"], report["verdict"])
+
+
+def test_webhooks_are_told_which_findings_a_new_call_has_and_no_words(store: Store, run: Path) -> None:
+    with store.writing() as session:
+        session.add(User(id=1, name="a", display_name="a", role="admin", password_hash="!", created_at=NOW))
+        session.flush()
+        session.add(Webhook(url="https://example.org", secret="s", events=["call.imported"], created_by=1,
+                            created_at=NOW, is_active=True))  # fmt: skip
+    import_run(store, run)
+    with store.reading() as session:
+        told = [one.payload for one in session.scalars(select(Delivery))]
+        assert len(told) == len(sample_reports())
+        for payload in told:
+            found = session.scalars(select(Finding).where(Finding.call_pk == payload["call"])).all()
+            owed = [one.id for one in found if one.status == "stable" and one.outcome in ("violation", "unsure")]
+            assert sorted(one["finding"] for one in payload["findings"]) == sorted(owed)
+            ranks = [["critical", "major", "minor", "info"].index(one["severity"]) for one in payload["findings"]]
+            assert ranks == sorted(ranks)
+            assert all(set(one) == {"finding", "rule", "severity", "outcome"} for one in payload["findings"])
 
 
 def test_importing_twice_changes_nothing(store: Store, run: Path) -> None:

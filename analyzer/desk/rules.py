@@ -102,6 +102,16 @@ class DraftView(BaseModel):
     cases: list[CaseDraftView]
 
 
+class DraftList(BaseModel):
+    drafts: list[DraftView]
+    next: None = None
+
+
+class Settled(BaseModel):
+    id: int
+    state: str
+
+
 class FlipView(BaseModel):
     """A call that would be judged differently: score and verdict before and after, outcomes by rule."""
 
@@ -123,6 +133,36 @@ class JobView(BaseModel):
     error: str | None
 
 
+class RuleRow(BaseModel):
+    """A rule of the catalogue. ``runs``: it is judged in the scheme; ``max_points`` and ``veto`` are the scheme's."""
+
+    rule: str
+    title: str
+    status: str
+    severity: str
+    kind: str
+    clauses: list[str]
+    max_points: float
+    veto: bool
+    runs: bool
+
+
+class PackShown(BaseModel):
+    name: str
+    version: str
+    digest: str
+    profile: str
+
+
+class RuleList(BaseModel):
+    """``profiles``: title by name of the schemes that the pack has."""
+
+    pack: PackShown
+    profiles: dict[str, str]
+    rules: list[RuleRow]
+    next: None = None
+
+
 class VersionView(BaseModel):
     name: str
     version: str
@@ -132,6 +172,11 @@ class VersionView(BaseModel):
     at: datetime | None
     changed: list[str]
     in_force: bool
+
+
+class PackList(BaseModel):
+    packs: list[VersionView]
+    next: None = None
 
 
 def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
@@ -154,16 +199,15 @@ def in_profile(desk: ReviewDesk, profile: str) -> PackFiles:
 
 def _add_reading(app: FastAPI, desk: ReviewDesk) -> None:
     @app.get("/api/desk/rules", tags=["rules"], responses=errors(422))
-    def rules(who: Reader, profile: ProfileName = STANDARD) -> dict[str, Any]:
+    def rules(who: Reader, profile: ProfileName = STANDARD) -> RuleList:
         """Every rule of the pack in force, drafts and retired ones too, with the points of a scheme."""
         files = in_profile(desk, profile)
         pack = files.pack
-        return {
-            "pack": {"name": pack.name, "version": pack.version, "digest": pack.digest, "profile": profile},
-            "profiles": profile_titles(files.folder),
-            "rules": rule_rows(files),
-            "next": None,
-        }
+        return RuleList(
+            pack=PackShown(name=pack.name, version=pack.version, digest=pack.digest, profile=profile),
+            profiles=profile_titles(files.folder),
+            rules=[RuleRow(**row) for row in rule_rows(files)],
+        )
 
     @app.post("/api/desk/rules/try", tags=["rules"], responses=errors(409, 422))
     def try_rules(who: Reviewer, tried: Tried) -> dict[str, Any]:
@@ -180,18 +224,17 @@ def _add_reading(app: FastAPI, desk: ReviewDesk) -> None:
             raise invalid(str(error)) from None
 
     @app.get("/api/desk/packs", tags=["rules"])
-    def packs(who: Reader) -> dict[str, Any]:
+    def packs(who: Reader) -> PackList:
         """The shipped pack and what was published since, newest first."""
-        return {"packs": [one.model_dump(mode="json") for one in _versions(desk)], "next": None}
+        return PackList(packs=_versions(desk))
 
 
 def _add_drafts(app: FastAPI, desk: ReviewDesk) -> None:
     @app.get("/api/desk/rules/drafts", tags=["rules"])
-    def open_drafts(who: Editor) -> dict[str, Any]:
+    def open_drafts(who: Editor) -> DraftList:
         """Edits that are neither published nor dropped."""
         with desk.store.reading() as session:
-            found = [_draft_view(desk, session, draft) for draft in drafts.open_drafts(session)]
-        return {"drafts": [one.model_dump(mode="json") for one in found], "next": None}
+            return DraftList(drafts=[_draft_view(desk, session, draft) for draft in drafts.open_drafts(session)])
 
     @app.post("/api/desk/rules/drafts", tags=["rules"], status_code=201, responses=errors(404))
     def begin(who: Editor, begun: Begun) -> DraftView:
@@ -226,11 +269,11 @@ def _add_drafts(app: FastAPI, desk: ReviewDesk) -> None:
             return _draft_view(desk, session, draft)
 
     @app.delete("/api/desk/rules/drafts/{draft_id}", tags=["rules"], responses=errors(404))
-    def drop(who: Editor, draft_id: Number) -> dict[str, Any]:
+    def drop(who: Editor, draft_id: Number) -> Settled:
         with desk.store.writing() as session:
             drafts.close_drafts(session, [_draft(session, draft_id)], drafts.DROPPED, at=desk.clock())
             audit.append(session, who.actor, "draft.dropped", f"draft:{draft_id}")
-        return {"id": draft_id, "state": drafts.DROPPED}
+        return Settled(id=draft_id, state=drafts.DROPPED)
 
     @app.post("/api/desk/rules/drafts/{draft_id}/examine", tags=["rules"], responses=errors(404, 422))
     def examined(who: Editor, draft_id: Number, profile: ProfileName = STANDARD) -> ExaminedView:
@@ -248,13 +291,13 @@ def _add_drafts(app: FastAPI, desk: ReviewDesk) -> None:
     @app.post("/api/desk/case-drafts/{case_id}/{verdict}", tags=["rules"], responses=errors(404))
     def settle_case(
         who: Editor, case_id: Number, verdict: Annotated[str, Path(pattern="^(taken|dropped)$")]
-    ) -> dict[str, Any]:
+    ) -> Settled:
         """Note that an example was taken into a rule's cases, or dropped."""
         with desk.store.writing() as session:
             if not drafts.settle_case(session, case_id, verdict):
                 raise not_found("没有这个待处理的案例")
             audit.append(session, who.actor, f"case.{verdict}", f"case:{case_id}")
-        return {"id": case_id, "state": verdict}
+        return Settled(id=case_id, state=verdict)
 
 
 def _add_replays(app: FastAPI, desk: ReviewDesk, replays: Replays) -> None:

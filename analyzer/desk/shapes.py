@@ -164,6 +164,9 @@ class CommentView(BaseModel):
 
 
 class TransitionView(BaseModel):
+    """Who did what, when, why, and with which pack: its name and version, or its digest if it was never
+    seen here."""
+
     at: datetime
     by: str | None
     action: str
@@ -171,6 +174,7 @@ class TransitionView(BaseModel):
     after: str
     why: str
     finding_id: int | None
+    pack: str
 
 
 class RecordingView(BaseModel):

@@ -49,6 +49,7 @@ from analyzer.store.tables import (
     Comment,
     Finding,
     ManualScore,
+    Pack,
     Report,
     Review,
     RuleResult,
@@ -63,6 +64,9 @@ _MADE_HERE = {
     *("quote", "message", "suggestion", "clauses", "measured", "would_pass_if", "reason", "reviews", "appeal"),
     *("actions", "state", "decision", "decided_at", "decided_by"),
 }
+
+
+_PACKS = select(Pack.digest, Pack.name, Pack.version)
 
 
 @cache
@@ -343,6 +347,7 @@ def _comments(session: Session, who: Principal, call: Call, sight: Sight) -> lis
 
 def _history(session: Session, veil: Veil, call: Call, sight: Sight) -> list[TransitionView]:
     names = _names(session)
+    packs = {digest: f"{name} {version}" for digest, name, version in session.execute(_PACKS)}
     rows = session.scalars(select(Transition).where(Transition.call_pk == call.id).order_by(Transition.id))
     return [
         TransitionView(
@@ -353,6 +358,7 @@ def _history(session: Session, veil: Veil, call: Call, sight: Sight) -> list[Tra
             after=one.state_after,
             why=veil.text(one.why) or "",
             finding_id=one.finding_id,
+            pack=packs.get(one.pack_digest, one.pack_digest[:19]),
         )
         for one in rows
         if sight.shows_review_by(one.by_id)

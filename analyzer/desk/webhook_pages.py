@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path
 from pydantic import BaseModel, Field, HttpUrl, field_validator
@@ -69,6 +69,20 @@ class Wanted(Sent):
         return list(dict.fromkeys(events))
 
 
+class WebhookList(BaseModel):
+    webhooks: list[WebhookView]
+    next: None = None
+
+
+class DeliveryList(BaseModel):
+    deliveries: list[DeliveryView]
+    next: None = None
+
+
+class Removed(BaseModel):
+    id: int
+
+
 def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     @app.get("/admin/webhooks", tags=["pages"])
     def webhook_page(request: Request, who: Admin) -> Response:
@@ -76,8 +90,8 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         return page(request, "admin_webhooks", who, hooks=_views(desk), events=webhooks.EVENTS)
 
     @app.get("/api/desk/webhooks", tags=["webhooks"])
-    def listed(who: Admin) -> dict[str, Any]:
-        return {"webhooks": [one.model_dump(mode="json") for one in _views(desk)], "next": None}
+    def listed(who: Admin) -> WebhookList:
+        return WebhookList(webhooks=_views(desk))
 
     @app.post("/api/desk/webhooks", tags=["webhooks"], status_code=201)
     def add(who: Admin, wanted: Wanted) -> NewWebhookView:
@@ -95,7 +109,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         return NewWebhookView(**_view(hook, 0, 0).model_dump(), secret=secret)
 
     @app.delete("/api/desk/webhooks/{hook_id}", tags=["webhooks"], responses=errors(404))
-    def remove(who: Admin, hook_id: Number) -> dict[str, Any]:
+    def remove(who: Admin, hook_id: Number) -> Removed:
         """No more events for this address; what waited for it is dropped."""
         with desk.store.writing() as session:
             hook = session.get(Webhook, hook_id)
@@ -104,17 +118,17 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
             session.delete(hook)
             session.flush()
             audit.append(session, who.actor, "webhook.removed", f"webhook:{hook_id}")
-        return {"id": hook_id}
+        return Removed(id=hook_id)
 
     @app.get("/api/desk/webhooks/{hook_id}/deliveries", tags=["webhooks"], responses=errors(404))
-    def deliveries(who: Admin, hook_id: Number) -> dict[str, Any]:
+    def deliveries(who: Admin, hook_id: Number) -> DeliveryList:
         """The newest deliveries and how they went."""
         with desk.store.reading() as session:
             if session.get(Webhook, hook_id) is None:
                 raise not_found("没有这个推送地址")
             newest = select(Delivery).where(Delivery.webhook_id == hook_id).order_by(Delivery.id.desc()).limit(_RECENT)
             views = [DeliveryView.model_validate(one, from_attributes=True) for one in session.scalars(newest)]
-        return {"deliveries": [one.model_dump(mode="json") for one in views], "next": None}
+        return DeliveryList(deliveries=views)
 
 
 def _views(desk: ReviewDesk) -> list[WebhookView]:

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import case, delete, exists, insert, select
 from sqlalchemy.orm import Session
 
 from analyzer.audio import Layout, find_recordings
@@ -43,6 +43,7 @@ from analyzer.store.tables import (
     User,
 )
 
+MOST_TOLD = 100  # findings of a call, to webhooks
 BATCH = 40  # calls per transaction: others get the write lock in between
 _SEVERITIES = {"critical": "criticals", "major": "majors", "minor": "minors"}
 _SHOWN = ("violation", "unsure")
@@ -212,7 +213,19 @@ def _import_call(
     session.flush()
     _add_parts(session, call, report, read.body)
     told = {"call": call.id, "score": call.score, "verdict": call.verdict, "criticals": call.criticals}
-    webhooks.emit(session, "call.imported", told, at=now)
+    webhooks.emit(session, "call.imported", {**told, "findings": _told(session, call)}, at=now)
+
+
+def _told(session: Session, call: Call) -> list[dict[str, Any]]:
+    """The violations and doubts that were found, gravest first, as webhooks hear of them."""
+    gravest = case({"critical": 0, "major": 1, "minor": 2}, value=Finding.severity, else_=3)
+    rows = session.execute(
+        select(Finding.id.label("finding"), Finding.rule, Finding.severity, Finding.outcome)
+        .where(Finding.call_pk == call.id, Finding.status == "stable", Finding.outcome.in_(_SHOWN))
+        .order_by(gravest, Finding.start_ms, Finding.id)
+        .limit(MOST_TOLD)
+    )
+    return [dict(row._mapping) for row in rows]
 
 
 def is_worked_on(session: Session, call: Call) -> bool:

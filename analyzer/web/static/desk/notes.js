@@ -25,7 +25,7 @@ export function drawHistory(list, history, findings) {
     return make(
       "li", "note",
       make("p", "note-head", make("strong", "", what), ` ${one.by ?? "系统"} · ${moment(one.at)}`),
-      make("p", "hint", [states, one.why].filter(Boolean).join(" · ")),
+      make("p", "hint", [states, one.why, `规则包 ${one.pack}`].filter(Boolean).join(" · ")),
     );
   });
   list.replaceChildren(...(rows.length ? rows : [make("li", "empty", "还没有人改动过")]));

@@ -10,6 +10,7 @@ import { scoreCell, severityCounts, twoLines } from "./row_parts.js";
 import { tell } from "./toast.js";
 import { ROUNDS, STATES } from "./words.js";
 
+const OPEN_SHOWN = 200;
 const DONE_SHOWN = 50;
 
 load();
@@ -24,7 +25,7 @@ onKeys({
 byId("start").addEventListener("click", begin);
 
 async function load() {
-  const [open, done] = await Promise.all([ask("/queue?state=open&limit=200"), ask(`/queue?state=done&limit=${DONE_SHOWN}`)]);
+  const [open, done] = await Promise.all([ask(`/queue?state=open&limit=${OPEN_SHOWN}`), ask(`/queue?state=done&limit=${DONE_SHOWN}`)]);
   if (!isGood(open)) {
     write(byId("sums"), "");
     return tell(troubleText(open), { kind: "bad" });
@@ -35,6 +36,7 @@ async function load() {
 
 function draw({ assignments: open, open: count, overdue }, done) {
   write(byId("sums"), `待复核 ${count} 通${overdue ? `，逾期 ${overdue} 通` : ""} · 已完成 ${done.length}${done.length === DONE_SHOWN ? "+" : ""} 通`);
+  if (count > open.length) byId("sums").append(` · 列出最先到期的 ${open.length} 通`);
   setStyle(byId("bar-done"), "--done", count + done.length ? done.length / (count + done.length) : 0);
   setAttribute(byId("bar"), "aria-valuemax", count + done.length);
   setAttribute(byId("bar"), "aria-valuenow", done.length);

@@ -23,7 +23,7 @@ async function run() {
 
 function shown(report) {
   const judged = report.rules.filter((rule) => rule.outcome !== "not_applicable");
-  const flagged = judged.filter((rule) => rule.outcome !== "pass");
+  const flagged = judged.filter((rule) => rule.outcome !== "pass").toSorted((one, other) => (one.outcome === "unsure") - (other.outcome === "unsure"));
   return [
     make("h2", {}, `得分 ${report.score ?? "无"} · ${flagged.length} 条规则违规或无法判定，${judged.length - flagged.length} 条符合`),
     ...report.turns.map((turn, number) => saidLine(turn, hitsIn(report, number))),
