@@ -136,13 +136,15 @@ def test_the_run_goes_on_when_a_node_is_killed_and_takes_in_one_that_comes(
     nodes: Nodes, folder: Path, one_machine: Path
 ) -> None:
     run = folder / "node-killed"
-    process = start(folder, run, *on_ray(nodes), delay_s=0.2)
+    process = start(folder, run, *on_ray(nodes), "--format", "jsonl", delay_s=0.2)
     wait_for(run, 5, process)
     nodes.kill()
     before = len(events(run, "done"))
     nodes.start(1)
-    code, errors = finish(process)
-    assert code == 3, errors
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 3, errors
+    assert len([json.loads(line) for line in output.splitlines()]) == N_CALLS, "reports and nothing else"
+    assert "state-dump" not in errors
     assert before < N_CALLS
     assert "worker lost" in errors
     assert_whole(run, one_machine)

@@ -262,6 +262,8 @@ def _connect(address: str) -> Any:
             f"--address {address}: no Ray cluster answers ({error}); "
             "start one with `ray start --head`, see docs/cluster.md"
         ) from None
+    # Whatever log_to_driver says, Ray prints a dead node's log to standard output, where nothing but reports may go.
+    ray._private.worker._worker_logs_enabled = False
     return ray
 
 
