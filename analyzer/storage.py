@@ -306,7 +306,9 @@ class Bucket:
         with asking(f"{self.place}/{name}", StoreError):
             try:
                 self._fs.pipe_file(f"{self._root}/{name}", content, mode="create")
-            except FileExistsError:
+            except OSError:  # of what kind depends on the store, not only FileExistsError
+                if self.read(name) is None:
+                    raise
                 return False
         return True
 
