@@ -373,7 +373,7 @@ def score(
     if not calls:
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
-    load = partial(load_recogniser, model_for(model, calls), device, jobs, offline=offline, for_volume=True)
+    load = partial(load_recogniser, _anywhere(model_for(model, calls)), device, jobs, offline=offline, for_volume=True)
     output = _Output(format_, rules, quiet=quiet, fail_below=fail_below, unmasked=unmasked)
     try:
         with ExitStack() as stack:
@@ -605,6 +605,13 @@ def _run_folder(inputs: Sequence[str]) -> Path:
 
 def _absolute(inputs: Sequence[str]) -> list[str]:
     return [text if is_url(text) else os.path.abspath(text) for text in inputs]
+
+
+def _anywhere(model: str) -> str:
+    """A model's folder by a path that means the same on every node; a name as it is."""
+    from analyzer.models import manifest
+
+    return os.path.abspath(model) if model not in manifest() and Path(model).is_dir() else model
 
 
 def _size(call: Recording) -> int:
