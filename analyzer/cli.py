@@ -179,11 +179,12 @@ Mono = Annotated[
     str | None,
     typer.Option(
         "--mono",
-        metavar="agent|customer|mixed",
+        metavar="agent|customer|mixed|unknown",
         show_default=False,
         rich_help_panel=_LAYOUT,
         help=help_text(
-            "One channel: whose. What is mixed is blamed on nobody.", "单声道录音里是谁；混在一起时，不归责于任何一方。"
+            "One channel: whose. Of mixed ones score infers who speaks; unknown leaves that open.",
+            "单声道录音里是谁；mixed 双方同在，score 由声音推断说话人；unknown 不作推断。",
         ),
     ),
 ]

@@ -8,13 +8,16 @@ not on arrival. Before release an utterance may be shown: ``feed`` and ``preview
 provisional findings and hints. Release or the end of the call confirms or withdraws each of them, once: what is
 confirmed stands in the report. ``now`` knows reminders only.
 
+Where some turns are of unknown role and others are not, the call is judged again with the unknown ones given to the
+agent, to the customer, and to whoever spoke last not: a verdict that depends on it is unsure.
+
                  feed                    settled (own role)            settled (all roles), in order
     recognised ────────► open utterances ──────────────────► closed ──────────────────────────────► rules ──► finish
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
@@ -251,8 +254,51 @@ class CallAnalyzer:
         judgements: dict[str, Judgement] = {}
         for rule in self.pack.in_order_of_need:
             judgements[rule.id] = self._judge(rule, judgements)
+        for other in self._if_told():
+            self._doubt(judgements, other)
         events = tuple(self._show(self._counted))
         return CallResult({rule.id: judgements[rule.id] for rule in self.pack.rules}, self.call, events)
+
+    # --- speakers unknown ---
+
+    def _if_told(self) -> Iterator[Mapping[str, Judgement]]:
+        """What the rules would say if every turn had a role, in some ways to give them. Nothing where all have one, or
+        none has: then there is no more to say than that."""
+        roles = {said.role for said in self.call.said}
+        if Role.UNKNOWN not in roles or roles.isdisjoint(_TAKES_TURNS):
+            return
+        utterances = self._utterances()
+        for told in (_given_to(Role.AGENT, utterances), _given_to(Role.CUSTOMER, utterances), _alternating(utterances)):
+            yield self._judged_anew(told)
+
+    def _utterances(self) -> list[Utterance]:
+        every = (stretch.utterance for said in self.call.said for stretch in said.stretches)
+        return sorted({id(one): one for one in every}.values(), key=attrgetter("span"))
+
+    def _judged_anew(self, told: Sequence[tuple[Role, Utterance]]) -> Mapping[str, Judgement]:
+        call = self.call
+        other = CallAnalyzer(
+            self.pack,
+            direction=call.direction,
+            metadata=call.metadata,
+            roles={*self._channels, *_TAKES_TURNS},
+            starts_late=call.starts_late,
+            is_live=False,
+        )
+        for role, spans in call.activity.items():
+            for span in spans:
+                other.activity(role if role is not Role.UNKNOWN else _nearest(span, told), span)
+        for role, utterance in told:
+            other.feed(replace(utterance, role=role))
+        return other.finish(call.end_ms, truncated=call.truncated).judgements
+
+    def _doubt(self, judgements: dict[str, Judgement], other: Mapping[str, Judgement]) -> None:
+        """Keep of the judgements what the others say too."""
+        for rule, own in judgements.items():
+            if own.truth not in (Truth.UNSURE, other[rule].truth):
+                judgements[rule] = replace(own, truth=Truth.UNSURE)
+                for finding in own.findings:
+                    self._counted.pop(finding.id, None)
 
     # --- order ---
 
@@ -373,6 +419,32 @@ class CallAnalyzer:
         return Truth.UNSURE if Truth.UNSURE in truths else None
 
 
+# --- speakers unknown -------------------------------------------------------------------------------------------------
+
+
+def _given_to(role: Role, utterances: Sequence[Utterance]) -> list[tuple[Role, Utterance]]:
+    return [(role if one.role is Role.UNKNOWN else one.role, one) for one in utterances]
+
+
+def _alternating(utterances: Sequence[Utterance]) -> list[tuple[Role, Utterance]]:
+    """Who did not speak last speaks now."""
+    told: list[tuple[Role, Utterance]] = []
+    last = Role.CUSTOMER
+    for one in utterances:
+        role = one.role
+        if role is Role.UNKNOWN:
+            role = Role.CUSTOMER if last is Role.AGENT else Role.AGENT
+        last = role if role in _TAKES_TURNS else last
+        told.append((role, one))
+    return told
+
+
+def _nearest(span: Span, told: Sequence[tuple[Role, Utterance]]) -> Role:
+    """Whose words a voiced span carries: of the unknown turn nearest to it."""
+    unknown = [(role, one) for role, one in told if one.role is Role.UNKNOWN]
+    return min(unknown, key=lambda each: abs(each[1].span.midpoint_ms - span.midpoint_ms))[0]
+
+
 # --- which side is which ----------------------------------------------------------------------------------------------
 
 _AGENT_SAYS = PhraseSet(
@@ -390,15 +462,18 @@ _AGENT_SAYS = PhraseSet(
 _CERTAIN = 2  # kinds of such sentences on one side, and none on the other
 
 
+def agent_signs(utterances: Iterable[Utterance]) -> set[str]:
+    """Kinds of sentences that only agents say, among these."""
+    texts = (one for one in utterances if one.text)
+    said = (Said(one.role, [Stretch(one, 0, len(one.text), one.span)]) for one in texts)
+    return {hit.phrase.term for one in said for hit in _AGENT_SAYS.find(one)}
+
+
 def likely_swapped(utterances: Iterable[Utterance]) -> str | None:
     """Why the two sides of a call look swapped, in Chinese, or None: the side that greets, offers service and gives a
     staff number should be the agent. Told from what is said alone, whatever the pack."""
-    heard: dict[Role, set[str]] = {role: set() for role in _TAKES_TURNS}
-    for utterance in sorted(utterances, key=attrgetter("span")):
-        if utterance.role in heard and utterance.text:
-            said = Said(utterance.role, [Stretch(utterance, 0, len(utterance.text), utterance.span)])
-            heard[utterance.role].update(hit.phrase.term for hit in _AGENT_SAYS.find(said))
-    customer = heard[Role.CUSTOMER]
-    if len(customer) < _CERTAIN or heard[Role.AGENT]:
+    told = list(utterances)
+    agent, customer = (agent_signs(one for one in told if one.role is role) for role in _TAKES_TURNS)
+    if len(customer) < _CERTAIN or agent:
         return None
     return f"声道可能接反：客户一侧说了坐席才说的话（{'、'.join(sorted(customer))}）"

@@ -37,6 +37,7 @@ from analyzer.errors import ConfigError, InputError, ModelError, StoreError
 from analyzer.report import analyze, doubting_sides, dump
 from analyzer.rules import Pack
 from analyzer.runs import Failure, ResultSink, describe
+from analyzer.speakers import Traits, attribute, listen
 from analyzer.stages import Stages
 from analyzer.transcripts import read_transcripts
 from analyzer.types import Role, Span, Transcript, Utterance
@@ -138,6 +139,7 @@ class _Call:
     warnings: tuple[str, ...] = ()
     activity: dict[Role, list[Span]] = field(default_factory=dict)
     utterances: list[Utterance] = field(default_factory=list)
+    traits: list[Traits] = field(default_factory=list)  # of a mixed channel's voices
     error: Exception | None = None
 
 
@@ -353,6 +355,8 @@ class _Listener:
         for segment in self.stages.counted("vad", _detect_speech(call.recording.roles, self._watched(decoder, call))):
             if not segment.gated:
                 call.activity.setdefault(segment.role, []).extend(segment.speech)
+            if call.recording.mixed:
+                call.traits.append(listen(segment))
             self._hand_over(call, packers[segment.role].feed(segment))
         for packer in packers.values():
             self._hand_over(call, packer.finish())
@@ -455,8 +459,11 @@ class _Analyst:
             if call.error is not None:
                 raise call.error
             if call.why is not None:
+                transcript = self._transcript(call)
                 with self.stages.count("rules"):
-                    report = analyze(doubting_sides(self._transcript(call)), self.pack)
+                    if call.recording.mixed:
+                        transcript = attribute(transcript, call.traits)
+                    report = analyze(doubting_sides(transcript), self.pack)
                 with self.stages.count("record"):
                     text = dump(report) + "\n"
                     self.run.record(call.recording.call_id, call.input_digest, text, recording=_tracks(call.recording))

@@ -189,6 +189,8 @@ def _turn(utterance: Utterance) -> dict[str, Any]:
         turn["interpolated"] = True
     if utterance.level_db is not None:
         turn["level_db"] = utterance.level_db
+    if utterance.role_confidence is not None:
+        turn["role_confidence"] = utterance.role_confidence
     return turn
 
 

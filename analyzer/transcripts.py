@@ -233,6 +233,7 @@ def _own_turn(fields: Any, place: str) -> Utterance:
         characters=characters,
         interpolated=_flag(fields.get("interpolated"), f"{place}.interpolated"),
         level_db=_optional(_number, fields.get("level_db"), f"{place}.level_db"),
+        role_confidence=_optional(_share, fields.get("role_confidence"), f"{place}.role_confidence"),
     )
 
 

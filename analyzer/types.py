@@ -100,6 +100,8 @@ class Utterance:
     interpolated  the character times were spread inside words, not measured
     confidence    0..1; None means certain (a human transcript)
     level_db      mean level in dB relative to full scale, if audio was seen
+    role_confidence  0..1, that the role is right, where it was inferred from a channel that both speakers share; of an
+                  unknown role how sure the likelier one would be. None: the role is given
 
     ``repr`` hides the words: logs may carry it.
     """
@@ -111,6 +113,7 @@ class Utterance:
     characters: tuple[Span, ...] | None = field(default=None, repr=False)
     interpolated: bool = False
     level_db: float | None = None
+    role_confidence: float | None = None
 
     def __post_init__(self) -> None:
         if self.characters is not None and len(self.characters) != len(self.text):

@@ -135,7 +135,7 @@ class _Search:
         if _identity(path) in self._manifests:
             return
         self._manifests.add(_identity(path))
-        recordings, faults = read_manifest(path, self._layout.roles)
+        recordings, faults = read_manifest(path, self._layout)
         self._described += recordings
         self.faults += faults
 
@@ -158,7 +158,7 @@ class _Search:
             yield from self._pairs(files, self._layout.pair)
             return
         for path, name in files.items():
-            yield Recording(name, (self._track(path, self._layout.roles),))
+            yield Recording(name, (self._track(path, self._layout.roles),), mixed=self._layout.mixed)
 
     def _track(self, path: Path, roles: tuple[Role, ...]) -> Track:
         return Track(path, roles, self._urls.get(path, ""))

@@ -12,14 +12,24 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analyzer.audio.recordings import STEREO, Recording, Track, common_root, name_below, parse_layout, track_at
+from analyzer.audio.recordings import (
+    STEREO,
+    Layout,
+    Recording,
+    Track,
+    common_root,
+    name_below,
+    parse_layout,
+    track_at,
+)
 from analyzer.errors import ConfigError, InputError
 from analyzer.metadata import read_metadata
 from analyzer.remote import asking, file_system, is_url
-from analyzer.types import Direction, Role
+from analyzer.types import Direction
 
 PLACES = ("path", "agent_path", "customer_path")
 OWN_COLUMNS = (*PLACES, "call_id", "direction", "channels", "mono", "metadata")
@@ -28,10 +38,10 @@ _DELIMITERS = ",;\t"
 Row = Mapping[str, Any]
 
 
-def read_manifest(place: str | Path, roles: tuple[Role, ...]) -> tuple[list[Recording], list[InputError]]:
+def read_manifest(place: str | Path, layout: Layout) -> tuple[list[Recording], list[InputError]]:
     """The recordings of a manifest in its order, and a fault per row that describes none.
 
-    roles  who is on each channel, where a row does not say
+    layout  who is on each channel, where a row does not say
 
     raises InputError if the manifest itself cannot be read
     """
@@ -40,50 +50,56 @@ def read_manifest(place: str | Path, roles: tuple[Role, ...]) -> tuple[list[Reco
     rows = _read_csv(path, text) if path.suffix.lower() == ".csv" else _read_jsonl(text)
     recordings: list[Recording] = []
     faults: list[InputError] = []
-    places: list[tuple[int, Row, tuple[Track, ...]]] = []
+    places: list[tuple[int, Row, Recording]] = []
     for line, row in rows:
         try:
             if isinstance(row, InputError):
                 raise row
-            places.append((line, row, _tracks(folder, row, roles)))
+            places.append((line, row, _placed(folder, row, layout)))
         except (InputError, ConfigError) as fault:
             faults.append(InputError(f"{path}:{line}: {fault}"))
-    root = _root(Path(folder), [track.path for _, _, tracks in places for track in tracks])
-    for line, row, tracks in places:
+    root = _root(Path(folder), [track.path for _, _, placed in places for track in placed.tracks])
+    for line, row, placed in places:
         try:
-            recordings.append(_recording(row, tracks, root))
+            recordings.append(_described(row, placed, root))
         except InputError as fault:
             faults.append(InputError(f"{path}:{line}: {fault}"))
     return recordings, faults
 
 
-def _recording(row: Row, tracks: tuple[Track, ...], root: Path) -> Recording:
+def _described(row: Row, placed: Recording, root: Path) -> Recording:
     nested = row.get("metadata") or {}
     if not isinstance(nested, Mapping):
         raise InputError("metadata must be an object")
     attributes = {key: value for key, value in row.items() if key not in OWN_COLUMNS} | dict(nested)
     metadata, unknown = read_metadata(attributes)
     warnings = tuple(f"清单中的属性 {key!r} 不在已知之列，标准规则不会使用" for key in unknown)
-    return Recording(_call_id(row, tracks, root), tracks, _direction(row), metadata, warnings)
+    return replace(
+        placed,
+        call_id=_call_id(row, placed.tracks, root),
+        direction=_direction(row),
+        metadata=metadata,
+        warnings=warnings,
+    )
 
 
-def _tracks(folder: str, row: Row, roles: tuple[Role, ...]) -> tuple[Track, ...]:
+def _placed(folder: str, row: Row, layout: Layout) -> Recording:
+    """The files of a row and who is on them; nothing else yet."""
     paths = {column: _text(row, column) for column in PLACES}
     if paths["path"] and not (paths["agent_path"] or paths["customer_path"]):
-        return (track_at(paths["path"], _roles(row, roles), folder),)
+        own = _layout(row, layout)
+        return Recording("", (track_at(paths["path"], own.roles, folder),), mixed=own.mixed)
     if paths["agent_path"] and paths["customer_path"] and not paths["path"]:
-        return tuple(
-            track_at(place, (role,), folder)
-            for place, role in zip((paths["agent_path"], paths["customer_path"]), STEREO, strict=True)
-        )
+        sides = zip((paths["agent_path"], paths["customer_path"]), STEREO, strict=True)
+        return Recording("", tuple(track_at(place, (role,), folder) for place, role in sides))
     raise InputError("names no recording; give path, or agent_path and customer_path")
 
 
-def _roles(row: Row, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+def _layout(row: Row, layout: Layout) -> Layout:
     channels, mono = _text(row, "channels"), _text(row, "mono")
     if channels is None and mono is None:
-        return roles
-    return parse_layout(channels=channels, mono=mono).roles
+        return layout
+    return parse_layout(channels=channels, mono=mono)
 
 
 def _call_id(row: Row, tracks: tuple[Track, ...], root: Path) -> str:

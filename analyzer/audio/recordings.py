@@ -16,7 +16,8 @@ from analyzer.remote import is_url
 from analyzer.types import Direction, Role
 
 STEREO = (Role.AGENT, Role.CUSTOMER)
-_MONO = {"agent": Role.AGENT, "customer": Role.CUSTOMER, "mixed": Role.UNKNOWN}
+_MONO = {"agent": Role.AGENT, "customer": Role.CUSTOMER, "mixed": Role.UNKNOWN, "unknown": Role.UNKNOWN}
+_MIXED = "mixed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Recording:
 
     metadata  typed call attributes, docs/metadata.md
     warnings  what a person should know of how it was described (unknown manifest columns)
+    mixed     both speakers share its one channel, and are to be told apart
     """
 
     call_id: str
@@ -45,6 +47,7 @@ class Recording:
     direction: Direction = Direction.UNKNOWN
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
+    mixed: bool = False
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -57,10 +60,12 @@ class Layout:
 
     roles  who is on each channel of one file
     pair   endings of the two files' names if each speaker has a file of their own: agent's, customer's
+    mixed  the one channel is of both speakers, who are to be told apart
     """
 
     roles: tuple[Role, ...] = STEREO
     pair: tuple[str, str] | None = None
+    mixed: bool = False
 
 
 def parse_layout(channels: str | None = None, mono: str | None = None, pair: str | None = None) -> Layout:
@@ -76,7 +81,7 @@ def parse_layout(channels: str | None = None, mono: str | None = None, pair: str
     if channels is not None:
         return Layout(_parse_channels(channels))
     if mono is not None:
-        return Layout(_parse_mono(mono))
+        return _parse_mono(mono)
     if pair is not None:
         return Layout(pair=_parse_pair(pair))
     return Layout()
@@ -89,11 +94,11 @@ def _parse_channels(text: str) -> tuple[Role, ...]:
     return tuple(Role(name) for name in names)
 
 
-def _parse_mono(text: str) -> tuple[Role, ...]:
-    role = _MONO.get(text.strip().lower())
-    if role is None:
-        raise ConfigError(f"--mono {text!r}: choose agent, customer or mixed")
-    return (role,)
+def _parse_mono(text: str) -> Layout:
+    name = text.strip().lower()
+    if name not in _MONO:
+        raise ConfigError(f"--mono {text!r}: choose agent, customer or mixed (unknown: mixed, and not told apart)")
+    return Layout((_MONO[name],), mixed=name == _MIXED)
 
 
 def _parse_pair(text: str) -> tuple[str, str]:
@@ -109,7 +114,13 @@ def recording_digest(recording: Recording) -> str:
     raises InputError for a file that cannot be read
     """
     tracks = [{"sha256": _sha256(track.path), "roles": track.roles} for track in recording.tracks]
-    described = {"tracks": tracks, "direction": recording.direction, "metadata": dict(recording.metadata)}
+    described: dict[str, Any] = {
+        "tracks": tracks,
+        "direction": recording.direction,
+        "metadata": dict(recording.metadata),
+    }
+    if recording.mixed:
+        described["mixed"] = True
     return "sha256:" + hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

@@ -111,11 +111,16 @@ class _OverlapWatch(Watch):
         measured = {"value": len(sure), "unit": "次", "low": None, "high": check.at_most}
         if len(sure) > check.at_most:
             return Judgement(Truth.VIOLATED, tuple(map(self._finding, sure)), measured=measured)
-        is_open = len(starts) > check.at_most or self.call.truncated or self._has_unknown_speech()
+        is_open = len(starts) > check.at_most or self.call.truncated or self._has_unknown_speech() or self._is_shared()
         return Judgement(Truth.UNSURE if is_open else Truth.MET, measured=measured)
 
     def _has_unknown_speech(self) -> bool:
         return any(said.role is Role.UNKNOWN for said in self.call.said)
+
+    def _is_shared(self) -> bool:
+        """Whether both sides were heard on one channel: who talks into whose words is not to be told there."""
+        stretches = (stretch for said in self.call.said for stretch in said.stretches)
+        return any(stretch.utterance.role_confidence is not None for stretch in stretches)
 
     def _starts(self, customer: Sequence[Span]) -> Iterator[_Start]:
         own = [said for said in self.call.said if said.role is Role.AGENT and said.text]
