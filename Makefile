@@ -45,7 +45,7 @@ golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 
 	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)
 
 bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish, but for live calls
-	@set -e; for name in asr batch masking provisional report rules rules_speed vad; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
+	@set -e; for name in asr batch masking mono provisional report rules rules_speed vad; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 bench-live: $(VENV)/.dev  ## live calls: latency and other policies, faults, an hour of four calls; takes about two hours
 	@set -e; for name in live live_samples live_faults live_soak; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
