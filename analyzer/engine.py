@@ -267,15 +267,10 @@ class CallAnalyzer:
         roles = {said.role for said in self.call.said}
         if Role.UNKNOWN not in roles or roles.isdisjoint(_TAKES_TURNS):
             return
-        utterances = self._utterances()
-        for told in (_given_to(Role.AGENT, utterances), _given_to(Role.CUSTOMER, utterances), _alternating(utterances)):
+        for told in (_given_to(Role.AGENT, self.call), _given_to(Role.CUSTOMER, self.call), _alternating(self.call)):
             yield self._judged_anew(told)
 
-    def _utterances(self) -> list[Utterance]:
-        every = (stretch.utterance for said in self.call.said for stretch in said.stretches)
-        return sorted({id(one): one for one in every}.values(), key=attrgetter("span"))
-
-    def _judged_anew(self, told: Sequence[tuple[Role, Utterance]]) -> Mapping[str, Judgement]:
+    def _judged_anew(self, told: Sequence[tuple[Role, Said]]) -> Mapping[str, Judgement]:
         call = self.call
         other = CallAnalyzer(
             self.pack,
@@ -288,8 +283,9 @@ class CallAnalyzer:
         for role, spans in call.activity.items():
             for span in spans:
                 other.activity(role if role is not Role.UNKNOWN else _nearest(span, told), span)
-        for role, utterance in told:
-            other.feed(replace(utterance, role=role))
+        for role, said in told:
+            for stretch in said.stretches:
+                other.feed(_alone(stretch, role))
         return other.finish(call.end_ms, truncated=call.truncated).judgements
 
     def _doubt(self, judgements: dict[str, Judgement], other: Mapping[str, Judgement]) -> None:
@@ -422,27 +418,36 @@ class CallAnalyzer:
 # --- speakers unknown -------------------------------------------------------------------------------------------------
 
 
-def _given_to(role: Role, utterances: Sequence[Utterance]) -> list[tuple[Role, Utterance]]:
-    return [(role if one.role is Role.UNKNOWN else one.role, one) for one in utterances]
+def _given_to(role: Role, call: Call) -> list[tuple[Role, Said]]:
+    return [(role if said.role is Role.UNKNOWN else said.role, said) for said in call.said]
 
 
-def _alternating(utterances: Sequence[Utterance]) -> list[tuple[Role, Utterance]]:
+def _alternating(call: Call) -> list[tuple[Role, Said]]:
     """Who did not speak last speaks now."""
-    told: list[tuple[Role, Utterance]] = []
+    told: list[tuple[Role, Said]] = []
     last = Role.CUSTOMER
-    for one in utterances:
-        role = one.role
+    for said in call.said:
+        role = said.role
         if role is Role.UNKNOWN:
             role = Role.CUSTOMER if last is Role.AGENT else Role.AGENT
         last = role if role in _TAKES_TURNS else last
-        told.append((role, one))
+        told.append((role, said))
     return told
 
 
-def _nearest(span: Span, told: Sequence[tuple[Role, Utterance]]) -> Role:
-    """Whose words a voiced span carries: of the unknown turn nearest to it."""
-    unknown = [(role, one) for role, one in told if one.role is Role.UNKNOWN]
+def _nearest(span: Span, told: Sequence[tuple[Role, Said]]) -> Role:
+    """Whose words a voiced span carries: of the unknown utterance nearest to it."""
+    unknown = [(role, said) for role, said in told if said.role is Role.UNKNOWN]
     return min(unknown, key=lambda each: abs(each[1].span.midpoint_ms - span.midpoint_ms))[0]
+
+
+def _alone(stretch: Stretch, role: Role) -> Utterance:
+    """A stretch as an utterance of this role."""
+    whole = stretch.utterance
+    if whole.characters is None:
+        return replace(whole, role=role)
+    times = whole.characters[stretch.char_start : stretch.char_end]
+    return replace(whole, role=role, span=stretch.span, text=stretch.text, characters=times)
 
 
 # --- which side is which ----------------------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ def test_a_gbk_file_name_becomes_a_readable_id(tmp_path: Path) -> None:
 def test_options_say_who_is_on_which_channel() -> None:
     assert parse_layout() == Layout((AGENT, CUSTOMER))
     assert parse_layout(channels="customer, Agent") == Layout((CUSTOMER, AGENT))
-    assert parse_layout(mono="mixed") == Layout((Role.UNKNOWN,))
+    assert parse_layout(mono="mixed") == Layout((Role.UNKNOWN,), mixed=True)
+    assert parse_layout(mono="unknown") == Layout((Role.UNKNOWN,))
     assert parse_layout(pair="_a,_c") == Layout(pair=("_a", "_c"))
 
 

@@ -47,6 +47,7 @@ _ROUNDS = 20
 _PIECE = 30  # tenths: long enough for many sounds, short enough to be one speaker's where two talk at once
 _LEAST_PIECES = 4
 _PASSES = 2
+_UNDECIDED = -1  # the state of a tenth that nothing was said of yet
 
 _VIEWS = (slice(0, CEPSTRA), slice(0, 2 * TRAITS), slice(CEPSTRA, CEPSTRA + 1))  # spectrum; all; pitch
 _DEPTHS = (1, 4)  # directions looked at
@@ -132,15 +133,13 @@ class _Speech:
         running = np.concatenate([[0], np.cumsum(counts)])
         return cls(tenths, numbers, np.repeat(firsts, lengths), np.repeat(afters, lengths), running, totals)
 
-    def pieces(self, states: Ints | None = None) -> Ints:
+    def pieces(self, states: Ints) -> Ints:
         """Number of the piece of a run that each tenth is in: runs in equal parts of about _PIECE, cut once more where
         the state changes."""
         length = self.after - self.first
         parts = np.maximum(1, np.round(length / _PIECE)).astype(np.int64)
         part = (np.arange(len(self.tenths)) - self.first) * parts // length
-        is_new = (np.diff(part) != 0) | (np.diff(self.run_of) != 0)
-        if states is not None:
-            is_new |= np.diff(states) != 0
+        is_new = (np.diff(part) != 0) | (np.diff(self.run_of) != 0) | (np.diff(states) != 0)
         return np.concatenate([[0], np.cumsum(is_new)])
 
     def windows(self, at: Ints) -> tuple[Floats, NDArray[np.bool_]]:
@@ -177,14 +176,14 @@ def tell_apart(traits: Sequence[Traits]) -> Voices | None:
     windows, enough = speech.windows(at)
     at, windows = at[enough], windows[enough]
     every, known = speech.windows(np.arange(len(speech.tenths)))
-    if len(set(speech.pieces()[at].tolist())) < _LEAST_PIECES:
+    if len(set(speech.pieces(np.zeros_like(speech.tenths))[at].tolist())) < _LEAST_PIECES:
         return None
     centre, scale = windows.mean(axis=0), windows.std(axis=0) + 1e-9
     windows, every = (windows - centre) / scale, (every - centre) / scale
-    states = None
+    states = np.full(len(speech.tenths), _UNDECIDED)
     for _ in range(_PASSES):
         measured = _measure(windows, speech.pieces(states)[at])
-        labels = max(measured.guesses(None if states is None else states[at]), key=measured.apart, default=None)
+        labels = max(measured.guesses(states[at]), key=measured.apart, default=None)
         if labels is None:
             return None
         line = measured.line(labels)
@@ -242,7 +241,7 @@ class _Measured:
 
     # --- guesses
 
-    def guesses(self, before: Ints | None) -> Iterator[Ints]:
+    def guesses(self, before: Ints) -> Iterator[Ints]:
         """Ways to part the windows in two, 0 or 1 for each; ``before``: the one that was taken before."""
         from scipy.linalg import eigh  # noqa: PLC0415 - heavy, and only mono recordings need it
 
@@ -254,7 +253,7 @@ class _Measured:
                 groups = self._parted(points)
                 if 0 < groups.sum() < len(groups):
                     yield groups[self.piece_of]
-        if before is not None:
+        if {0, 1} <= set(before.tolist()):
             yield before
 
     def _parted(self, points: Floats) -> Ints:
