@@ -7,8 +7,12 @@ BIN := $(VENV)/bin
 TEST_JOBS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# What make test-system needs besides: a browser with Chinese fonts, a database, a sound server, what draws PDFs.
+SYSTEM_PACKAGES := chromium fonts-noto-cjk libasound2-plugins libpango-1.0-0 libpangoft2-1.0-0 libportaudio2 \
+                   postgresql pulseaudio pulseaudio-utils
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system lint rules schemas golden bench bench-live desk
+.PHONY: help run test test-system system-packages lint rules schemas golden bench bench-live desk
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -24,8 +28,18 @@ desk: $(VENV)/.installed  ## open the review desk with every call scored under r
 test: $(VENV)/.dev  ## all tests that need no server, browser or audio daemon: what CI runs
 	$(BIN)/python -m pytest -n $(TEST_JOBS) -m "not system"
 
-test-system: $(VENV)/.system  ## the tests that need a server, browser, audio daemon or cluster
+test-system: system-packages $(VENV)/.system  ## the tests that need a server, browser, audio daemon or cluster
 	$(BIN)/python -m pytest -m system
+
+system-packages:  # installs what is missing where it may; else names it
+	@command -v dpkg-query > /dev/null || { echo 'not Debian: needs its own packages like $(SYSTEM_PACKAGES)'; exit 0; }; \
+	missing=; for name in $(SYSTEM_PACKAGES); do \
+	  dpkg-query --show --showformat='$${Status}' $$name 2> /dev/null | grep -q 'ok installed' || missing="$$missing $$name"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	test "$$(id -u)" = 0 || { echo "first: sudo apt-get install$$missing" >&2; exit 1; }; \
+	echo "installing$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
@@ -64,5 +78,5 @@ $(VENV)/.dev: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.system: $(VENV)/.dev
-	$(PIP_INSTALL) --editable '.[ray,s3]'
+	$(PIP_INSTALL) --editable '.[pdf,ray,s3]'
 	@touch $@

@@ -1,8 +1,10 @@
 """The review desk under load, and killed: reviewers at work over many calls, on SQLite and on PostgreSQL.
 
     python -m bench.desk [--calls 20000] [--people 50] [--seconds 60] [--pause 2] [--databases sqlite,postgresql]
+                         [--keep FOLDER]
 
-The store is made of the sample calls under other ids, days, agents and teams, imported from a run folder. The server is
+The store is made of the sample calls under other ids, days, agents and teams, imported from a run folder. With --keep a
+back-up of it stays in FOLDER, and the next run begins with that instead of importing anew. The server is
 ``analyzer serve --no-live`` in a process of its own; reviewers are clients over HTTP in this one, each over and over:
 list, filter, search, open a call, take it, decide each finding, comment, ask for what is next; between two actions each
 waits ``--pause`` seconds on average. Times are from the request to the last byte of the answer, and errors all that is
@@ -22,7 +24,9 @@ import asyncio
 import os
 import platform
 import random
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -39,17 +43,19 @@ from rich.table import Table
 from sqlalchemy import select
 
 from analyzer.store import Store, audit, open_store, users
+from analyzer.store.backup import back_up
 from analyzer.store.importing import import_run
 from analyzer.store.tables import Review, User
 from tests.desk_calls import many_reports, write_run
 from tests.desk_process import DeskProcess
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, pg_program
 
 ACTIONS = ("list", "filter", "search", "open", "take", "decide", "comment", "next")
 SEARCHES = ("要投诉就投诉吧", "手续费", "请您稍等", "办理", "不知道", "发票")
 KILLS = (10.0, 25.0)  # seconds after the reviewers began
 KILLED_FOR_S = 45.0
 AGAIN_AFTER_S = 0.3
+IN_MEMORY = "/dev/shm"  # run folders sync every report; here that is not what is measured
 
 
 @dataclass
@@ -77,6 +83,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--pause", type=float, default=2.0)
     parser.add_argument("--databases", default="sqlite,postgresql")
+    parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     console = Console(width=110)
     console.print(
@@ -84,7 +91,6 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_run(folder / "run", many_reports(asked.calls))
         for kind in asked.databases.split(","):
             with _database(kind, folder) as (url, postgres):
                 _measure(console, kind, url, postgres, folder, asked)
@@ -107,11 +113,7 @@ def _measure(  # noqa: PLR0917
     console: Console, kind: str, url: str, postgres: PostgresServer | None, folder: Path, asked: argparse.Namespace
 ) -> None:
     console.rule(kind)
-    store = open_store(url)
-    began = time.monotonic()
-    import_run(store, folder / "run")
-    took = time.monotonic() - began
-    console.print(f"imported {asked.calls:,} calls in {took:.0f} s: {asked.calls / took:.0f}/s")
+    store = _filled(console, kind, url, asked)
     people = _hire(store, asked.people, asked.calls)
     desk = DeskProcess(url, folder / f"data-{kind}")
     desk.start()
@@ -128,6 +130,35 @@ def _measure(  # noqa: PLR0917
     finally:
         desk.stop()
         store.close()
+
+
+def _filled(console: Console, kind: str, url: str, asked: argparse.Namespace) -> Store:
+    """The store with its calls: from the back-up of an earlier run, or imported."""
+    kept = asked.keep / f"desk-{asked.calls}.{kind}" if asked.keep else None
+    began = time.monotonic()
+    if kept is not None and kept.exists():
+        _restore(kept, kind, url)
+        console.print(f"restored {kept} in {time.monotonic() - began:.0f} s")
+        return open_store(url)
+    store = open_store(url)
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if Path(IN_MEMORY).is_dir() else None) as name:
+        run = write_run(Path(name) / "run", many_reports(asked.calls))
+        console.print(f"{asked.calls:,} reports written in {time.monotonic() - began:.0f} s")
+        began = time.monotonic()
+        import_run(store, run)
+        took = time.monotonic() - began
+    console.print(f"imported {asked.calls:,} calls in {took:.0f} s: {asked.calls / took:.0f}/s")
+    if kept is not None:
+        asked.keep.mkdir(parents=True, exist_ok=True)
+        back_up(store, kept, actor="cli")
+    return store
+
+
+def _restore(kept: Path, kind: str, url: str) -> None:
+    if kind == "sqlite":
+        shutil.copy(kept, url)
+    else:
+        subprocess.run([pg_program("pg_restore"), "--exit-on-error", f"--dbname={url}", kept], check=True)
 
 
 def _hire(store: Store, count: int, calls: int) -> list[Person]:
