@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.databases import NewDatabase
 from tests.desk_calls import SAMPLES, sample_reports, write_run
 from tests.desk_process import DeskProcess, a_desk
 
 pytestmark = pytest.mark.system
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 WORST = "bank-unknown-fee"
 AGENT_ID = next(one["metadata"]["agent_id"] for one in sample_reports() if one["call_id"] == WORST)
 PASSWORDS = {
@@ -29,17 +30,17 @@ PASSWORDS = {
 }
 AFTER_REVIEW, AFTER_APPEAL = 93.1, 96.8
 PAGES = ("queue", "plans", "calibrations", "trends", "rules", "rules/banned_phrase", "rules/try", "packs", "password",
-         "admin/users", "admin/webhooks", "admin/audit")  # fmt: skip
+         "admin/users", "admin/webhooks", "admin/data", "admin/audit")  # fmt: skip
 SHOTS = os.environ.get("ANALYZER_SHOTS")
 
 Enter = Callable[[str], Page]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[DeskProcess]:
+def desk(new_database: NewDatabase, tmp_path: Path) -> Iterator[DeskProcess]:
     recordings = {one["call_id"]: next((SAMPLES / one["call_id"]).glob("call.*")) for one in sample_reports()}
     run = write_run(tmp_path / "run", sample_reports(), recordings)
-    with a_desk(str(tmp_path / "desk.db"), tmp_path / "data") as desk:
+    with a_desk(new_database(tmp_path), tmp_path / "data") as desk:
         assert f"{len(sample_reports())} new" in desk.command("db", "import", str(run))
         yield desk
 
@@ -52,6 +53,7 @@ def enter(browser: Browser, desk: DeskProcess) -> Iterator[Enter]:
 
     def start(name: str) -> Page:
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 800}))
+        contexts[-1].set_default_timeout(120_000)  # the first page of rules loads the pack
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
         page.on("console", lambda said: faults.append(f"{page.url}: {said.text}") if said.type == "error" else None)

@@ -3,6 +3,9 @@
 import { byId, write } from "../dom.js";
 import { isGood, post, troubleText } from "./api.js";
 
+const chosen = new URLSearchParams(location.search).get("call");
+if (chosen && document.getElementById("call")) byId("call").value = chosen;
+
 document.getElementById("calibration-form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const reviewers = [...byId("people").querySelectorAll(":checked")].map((box) => Number(box.value));

@@ -92,7 +92,7 @@ export class FindingCards {
     const hear = button("▶ 听 ", "hear", () => this.onHear(finding));
     hear.append(make("kbd", "", "R"));
     body.append(make("div", "message-row", make("p", "message", finding.message), hear), facts(finding));
-    if (finding.would_pass_if) body.append(make("p", "would-pass", makeShape("→"), ` ${finding.would_pass_if}`));
+    if (finding.would_pass_if && finding.decision !== "overturned") body.append(make("p", "would-pass", makeShape("→"), ` ${finding.would_pass_if}`));
     if (finding.suggestion) body.append(make("p", "better", make("span", "label", "更好的说法"), finding.suggestion));
     if (finding.clauses.length) body.append(clauseList(finding.clauses));
     if (finding.appeal) body.append(appealBox(finding.appeal));

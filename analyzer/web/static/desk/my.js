@@ -39,11 +39,11 @@ async function load(cursor = null) {
 
 function drawItem(call) {
   const score = call.final_score ?? call.score;
-  const title = make("span", "item-title", moment(call.started_at) || "时间未知");
+  const title = make("span", "item-title", moment(call.started_at) || call.call_id);
   return [
     title,
     make("span", "item-end", STATES[call.state] ?? call.state),
-    make("span", "item-line", `${call.call_id} · ${clockText(call.duration_ms)}`),
+    make("span", "item-line", `${call.started_at ? call.call_id : "时间未知"} · ${clockText(call.duration_ms)}`),
     make("span", "item-end", `${score === null ? "无法评分" : `${score} 分`} ${VERDICTS[call.final_verdict ?? call.verdict] ?? ""}`),
   ];
 }
@@ -74,8 +74,8 @@ function draw() {
 function head() {
   const link = make("a", "", "看全文");
   link.href = `/calls/${detail.id}`;
-  const title = make("h2", "", `${moment(detail.started_at) || "时间未知"} · ${clockText(detail.duration_ms)}`);
-  return make("header", "sheet-head", title, make("span", "hint", detail.call_id), link);
+  const title = make("h2", "", `${moment(detail.started_at) || detail.call_id} · ${clockText(detail.duration_ms)}`);
+  return make("header", "sheet-head", title, make("span", "hint", detail.started_at ? detail.call_id : "时间未知"), link);
 }
 
 function figures() {
@@ -100,7 +100,7 @@ function findingBox(finding) {
   if (turn && finding.quote) box.append(make("p", "said-quote", `${ROLES[turn.role]}：${turn.text}`));
   box.append(make("p", "", finding.message));
   if (finding.suggestion) box.append(make("p", "better", make("span", "label", "更好的说法"), finding.suggestion));
-  if (finding.would_pass_if) box.append(make("p", "past", finding.would_pass_if));
+  if (finding.would_pass_if && finding.decision !== "overturned") box.append(make("p", "past", finding.would_pass_if));
   for (const { id, text } of finding.clauses) box.append(make("p", "past", `${id} ${text ?? ""}`));
   if (finding.reason) box.append(make("p", "past", `复核说明：${finding.reason}`));
   if (finding.appeal) box.append(appealBox(finding.appeal));

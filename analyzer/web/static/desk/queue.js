@@ -59,7 +59,7 @@ function row(assignment) {
     "tr", "call-row",
     twoLines("due", deadline, due_at ? moment(due_at) : ""),
     make("td", "", ROUNDS[round] ?? round),
-    twoLines("when", callLink(call, moment(call.started_at) || "时间未知", assignment), call.call_id),
+    twoLines("when", callLink(call, moment(call.started_at) || call.call_id, assignment), call.started_at ? call.call_id : "时间未知"),
     twoLines("who", call.agent_name ?? call.agent_id ?? "坐席未知", [call.agent_name ? call.agent_id : null, call.team].filter(Boolean).join(" · ")),
     twoLines("kind", DIRECTIONS[call.direction], clockText(call.duration_ms)),
     scoreCell(call.score, call.verdict),
