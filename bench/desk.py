@@ -52,8 +52,8 @@ from tests.postgres import PostgresServer, pg_program
 
 ACTIONS = ("list", "filter", "search", "open", "take", "decide", "comment", "next")
 SEARCHES = ("要投诉就投诉吧", "手续费", "请您稍等", "办理", "不知道", "发票")
-KILLS = (10.0, 25.0)  # seconds after the reviewers began
-KILLED_FOR_S = 45.0
+KILLS = 2
+BETWEEN_KILLS_S = 15.0  # of work, counted from when it is back
 AGAIN_AFTER_S = 0.3
 IN_MEMORY = "/dev/shm"  # run folders sync every report; here that is not what is measured
 
@@ -120,7 +120,7 @@ def _measure(  # noqa: PLR0917
     try:
         seen = Seen()
         before = os.getloadavg()[0]
-        asyncio.run(_work(desk.origin, people, seen, asked.seconds, asked.pause))
+        asyncio.run(_work_for(desk.origin, people, seen, asked.seconds, asked.pause))
         _print(console, seen, f"{asked.people} reviewers, load {before:.1f} before and {os.getloadavg()[0]:.1f} after")
         for what in ("server", "database"):
             if what == "server" or postgres is not None:
@@ -177,9 +177,14 @@ def _hire(store: Store, count: int, calls: int) -> list[Person]:
 # ---- reviewers
 
 
-async def _work(origin: str, people: list[Person], seen: Seen, seconds: float, pause_s: float) -> None:
-    until = time.monotonic() + seconds
-    await asyncio.gather(*(_Reviewer(origin, person, seen, pause_s).work(until) for person in people))
+async def _work(origin: str, people: list[Person], seen: Seen, over: asyncio.Event, pause_s: float) -> None:
+    await asyncio.gather(*(_Reviewer(origin, person, seen, pause_s).work(over) for person in people))
+
+
+async def _work_for(origin: str, people: list[Person], seen: Seen, seconds: float, pause_s: float) -> None:
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, over.set)
+    await _work(origin, people, seen, over, pause_s)
 
 
 class _Reviewer:
@@ -191,10 +196,10 @@ class _Reviewer:
             timeout=60, trust_env=False,
         )  # fmt: skip
 
-    async def work(self, until: float) -> None:
+    async def work(self, over: asyncio.Event) -> None:
         async with self._client:
             await asyncio.sleep(self._random.uniform(0, self._pause_s))
-            while time.monotonic() < until and self._person.calls:
+            while not over.is_set() and self._person.calls:
                 try:
                     await self._review(self._person.calls.pop())
                 except httpx.TransportError:
@@ -257,11 +262,13 @@ def _print(console: Console, seen: Seen, title: str) -> None:
 
 async def _work_and_kill(desk: DeskProcess, postgres: PostgresServer | None, people: list[Person], seen: Seen) -> None:
     """Kill the server, or the database where one is given, and start it again, twice."""
-    working = asyncio.create_task(_work(desk.origin, people, seen, KILLED_FOR_S, 0))
-    began = time.monotonic()
-    for at in KILLS:
-        await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+    over = asyncio.Event()
+    working = asyncio.create_task(_work(desk.origin, people, seen, over, 0))
+    await asyncio.sleep(BETWEEN_KILLS_S)
+    for _ in range(KILLS):
         await asyncio.to_thread(_kill, desk, postgres)
+        await asyncio.sleep(BETWEEN_KILLS_S)
+    over.set()
     await working
 
 
@@ -284,7 +291,7 @@ def _print_kept(console: Console, store: Store, seen: Seen, what: str) -> None:
     lost = seen.decided - kept
     chain = "whole" if verified.broken is None else f"broken at {verified.broken}: {verified.why}"
     console.print(
-        f"{what} killed {len(KILLS)} times: {len(seen.decided)} decisions answered 2xx, {len(lost)} of them lost; "
+        f"{what} killed {KILLS} times: {len(seen.decided)} decisions answered 2xx, {len(lost)} of them lost; "
         f"{len(seen.errors)} answers not 2xx, {seen.unanswered} none; audit log {chain} ({verified.entries} entries)"
     )
     for error in sorted({one.rpartition(" ")[2] for one in seen.errors}):

@@ -8,11 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 OWNER = "postgres"
+TRIES = 20
 MISSING = "PostgreSQL is not installed: apt-get install postgresql"
 
 
@@ -38,8 +40,17 @@ class PostgresServer:
         return self._folder / "data"
 
     def start(self) -> None:
+        """Waits for those that a killed server left behind, whose memory it would share, and for its recovery."""
         log = str(self._folder / "log")
-        _run("pg_ctl", "-D", str(self._data), "-o", self._settings, "-l", log, "-w", "start")
+        for patience in range(TRIES):
+            try:
+                _run("pg_ctl", "-D", str(self._data), "-o", self._settings, "-l", log, "-w", "-t", "300", "start")
+            except subprocess.CalledProcessError:
+                if patience == TRIES - 1:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def database(self, name: str, *, like: str = "template1") -> str:
         """The URL of a new one, a copy of ``like``, which nobody may be connected to."""
