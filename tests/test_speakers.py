@@ -180,6 +180,11 @@ def test_where_both_talk_like_agents_nobody_is_sure() -> None:
     assert cast(said(line), said(line, start_ms=9000), Direction.INBOUND).confidence < SURE
 
 
+def test_an_agent_alone_whose_voice_was_parted_in_two_is_not_given_a_customer() -> None:
+    greeting = said("您好，工号三零一七，很高兴为您服务", "请问有什么可以帮您", "感谢您的来电")
+    assert cast(greeting, said("您好，请问有什么可以帮您", start_ms=9000), Direction.INBOUND).confidence < SURE
+
+
 # ---- attribution
 
 

@@ -19,6 +19,7 @@ from analyzer.types import Direction, Role, Utterance
 
 _AGENT_SIGN = 2.2
 _CUSTOMER_SIGN = 0.8
+_CONTEST = 3  # signs of one side that one of the other side outweighs
 _FIRST_INBOUND = 0.9
 
 _CUSTOMER_SAYS = PhraseSet(
@@ -46,12 +47,19 @@ class Casting:
 def cast(first: Sequence[Utterance], second: Sequence[Utterance], direction: Direction) -> Casting:
     """Which voice is the agent's, from what each said, in order of time."""
     sides = (first, second)
-    for_first = _AGENT_SIGN * _difference([len(agent_signs(said)) for said in sides])
+    for_first = _AGENT_SIGN * _uncontested([len(agent_signs(said)) for said in sides])
     for_first -= _CUSTOMER_SIGN * _difference([len(_customer_signs(said)) for said in sides])
     if direction is Direction.INBOUND and all(sides):
         for_first += _FIRST_INBOUND if first[0].span < second[0].span else -_FIRST_INBOUND
     confidence = 1 / (1 + math.exp(-abs(for_first)))
     return Casting(0 if for_first >= 0 else 1, confidence)
+
+
+def _uncontested(counts: Sequence[int]) -> int:
+    """By how much one side leads. Signs of the other side speak against there being two: an agent alone, whose voice was
+    parted in two, says them on both."""
+    lead = abs(_difference(counts)) - _CONTEST * min(counts)
+    return max(0, lead) if counts[0] > counts[1] else -max(0, lead)
 
 
 def _difference(counts: Sequence[int]) -> int:
