@@ -56,8 +56,8 @@ def cast(first: Sequence[Utterance], second: Sequence[Utterance], direction: Dir
 
 
 def _uncontested(counts: Sequence[int]) -> int:
-    """By how much one side leads. Signs of the other side speak against there being two: an agent alone, whose voice was
-    parted in two, says them on both."""
+    """By how much one side leads. Signs on both sides speak against there being two: an agent alone, whose voice was
+    parted, says them on both."""
     lead = abs(_difference(counts)) - _CONTEST * min(counts)
     return max(0, lead) if counts[0] > counts[1] else -max(0, lead)
 
