@@ -144,7 +144,7 @@ def query(folder: Path, calls: int, changed: int) -> None:
     """The tables as analysts read them, held against what the command printed."""
     for path in sorted(folder.glob("*.parquet")):
         ((rows,),) = duckdb.sql(f"select count(*) from '{path}'").fetchall()
-        print(f"  {path.name}: {path.stat().st_size / 1e6:.1f} MB, {rows:,} rows")
+        print(f"  {path.name}: {path.stat().st_size / 1e3:,.0f} kB, {rows:,} rows")
     start = time.monotonic()
     (found,) = duckdb.sql(
         f"select count(*), count(*) filter (changed), avg(old_score), avg(new_score) from '{folder}/scores.parquet'"
