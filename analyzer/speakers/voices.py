@@ -59,6 +59,8 @@ _BOTH = 0.4  # of the way from the middle to either mean: so far both at once ma
 _IN_BETWEEN = 2.5  # half of what it costs to be in between
 
 _TWO = (2.5, 16.0, -22.5)  # logistic regressions on generated calls, docs/speakers.md: of distance and kept share,
+_ENOUGH_S, _PER_MISSING_S = 60, 0.08  # of speech; with less, one voice falls apart further by what it happens to say
+_LESSER_S, _PER_LACKING_S = 5, 2.0  # of the voice that says less: a 您好 that sounds alike each time is no second voice
 _SIDE = (1.8, -0.2)  # and of standard deviations from the middle
 
 Floats = NDArray[np.float64]
@@ -93,7 +95,13 @@ class Voices:
     def confidence(self) -> float:
         """How surely these are two voices and not one that varies."""
         weight, of_kept, offset = _TWO
-        return _odds(weight * math.log(max(self.distance, 1e-9)) + of_kept * self.kept + offset)
+        evidence = weight * math.log(max(self.distance, 1e-9)) + of_kept * self.kept + offset
+        evidence -= _PER_MISSING_S * max(0.0, _ENOUGH_S - sum(map(self._spoken_s, (0, 1))))
+        evidence -= _PER_LACKING_S * max(0.0, _LESSER_S - min(map(self._spoken_s, (0, 1))))
+        return _odds(evidence)
+
+    def _spoken_s(self, voice: int) -> float:
+        return sum(stretch.span.duration_ms for stretch in self.stretches if stretch.voice == voice) / 1000
 
     def confidence_of(self, stretch: Stretch) -> float:
         """How surely a stretch is of the voice it is put down to, if there are two; 0.5 where it is in between."""
