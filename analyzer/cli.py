@@ -255,9 +255,9 @@ Address = Annotated[
     str,
     typer.Option(
         "--address",
-        metavar="auto|HOST:PORT|ray://…",
+        metavar="ADDRESS",
         rich_help_panel=_CLUSTER,
-        help=help_text("The Ray cluster.", "Ray 集群地址。"),
+        help=help_text("The Ray cluster: auto, HOST:PORT or ray://HOST.", "Ray 集群：auto、HOST:PORT 或 ray://HOST。"),
     ),
 ]
 Workers = Annotated[
