@@ -179,12 +179,12 @@ Mono = Annotated[
     str | None,
     typer.Option(
         "--mono",
-        metavar="agent|customer|mixed|unknown",
+        metavar="WHO",
         show_default=False,
         rich_help_panel=_LAYOUT,
         help=help_text(
-            "One channel: whose. Of mixed ones score infers who speaks; unknown leaves that open.",
-            "单声道录音里是谁；mixed 双方同在，score 由声音推断说话人；unknown 不作推断。",
+            "One channel: agent, customer, mixed (both; score infers who speaks) or unknown (both, left open).",
+            "单声道录音里是谁：agent、customer、mixed（双方，score 由声音推断说话人）或 unknown（双方，不作推断）。",
         ),
     ),
 ]
