@@ -184,7 +184,7 @@ Mono = Annotated[
         rich_help_panel=_LAYOUT,
         help=help_text(
             "One channel: agent, customer, mixed (both; score infers who speaks) or unknown (both, left open).",
-            "单声道录音里是谁：agent、customer；mixed 双方同在，由声音推断说话人；unknown 不作推断。",
+            "单声道里是谁：agent、customer；mixed 双方同在，由声音推断说话人；unknown 不作推断。",
         ),
     ),
 ]

@@ -13,7 +13,7 @@ from analyzer.language import either
 
 def help_text(english: str, in_chinese: str) -> str:
     """A help text. Typer breaks lines at blanks only and cuts off what is longer, so Chinese gets some."""
-    return either(english, re.sub(r"(?<=[，。；：、）])(?!$)", " ", in_chinese))
+    return either(english, re.sub(r"(?<=[，。；：、）])(?!$)|(?<!^)(?<![，。；：、）])(?=（)", " ", in_chinese))
 
 
 def complain(fault: object) -> None:
