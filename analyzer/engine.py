@@ -31,7 +31,7 @@ from analyzer.rules.said import Stretch, stretches_of
 from analyzer.types import Direction, Role, Span, Utterance
 
 MERGE_GAP_MS = 700  # speech of one role with shorter gaps is one utterance
-_TAKES_TURNS = (Role.AGENT, Role.CUSTOMER)
+_TAKES_TURNS = frozenset({Role.AGENT, Role.CUSTOMER})
 _ROLE_ORDER = {role: order for order, role in enumerate(Role)}
 
 
@@ -151,6 +151,7 @@ class CallAnalyzer:
         self._running = [rule for rule in told if _overrides(type(self._watches[rule.id]), "running")]
         self._reaching = [watch for watch in self._watches.values() if _overrides(type(watch), "reach")]
         self._is_live = is_live
+        self._may_be_doubted = Role.UNKNOWN in roles and not _TAKES_TURNS.isdisjoint(roles)  # see ``_if_told``
         self._reached_ms = 0
         self._floor: Role | None = None
         self._shown: dict[str, FindingEvent] = {}
@@ -365,7 +366,8 @@ class CallAnalyzer:
                     current[finding.id] = FindingEvent(finding, FindingStatus.PROVISIONAL)
         for rule in self._finding:
             for finding, is_final in self._watches[rule.id].findings_so_far():
-                is_certain = is_final and not rule.not_applicable_when  # else only the end tells whether it applies
+                # Else only the end tells: whether the rule applies, or who spoke.
+                is_certain = is_final and not rule.not_applicable_when and not self._may_be_doubted
                 status = FindingStatus.CONFIRMED if is_certain else FindingStatus.PROVISIONAL
                 current[finding.id] = FindingEvent(finding, status)
         return self._show(current)

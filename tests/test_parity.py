@@ -104,7 +104,7 @@ class Delivery:
             for _ in range(chance.choice([1, 1, 2, 9])):
                 if waiting := self.waiting[role]:
                     self._feed(waiting.pop(0 if in_order else chance.randrange(len(waiting))))
-            for role in Role:
+            for role in roles_of(self.call):
                 if chance.random() < 0.6:
                     self._settle(role)
             self._look()
@@ -152,7 +152,13 @@ def judged_at_once(call: Transcript, rules: Pack, analyzer: Analyzer) -> dict[st
 
 
 def start(call: Transcript, rules: Pack, analyzer: Analyzer) -> CallAnalyzer:
-    return analyzer(rules, direction=call.direction, metadata=call.metadata, roles=tuple(Role))
+    return analyzer(rules, direction=call.direction, metadata=call.metadata, roles=roles_of(call))
+
+
+def roles_of(call: Transcript) -> list[Role]:
+    """All that may be told at the start: where somebody of unknown role may speak, only the end confirms."""
+    is_told = all(utterance.role is not Role.UNKNOWN for utterance in call.utterances)
+    return [role for role in Role if role is not Role.UNKNOWN or not is_told]
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -304,6 +304,17 @@ def test_findings_that_depend_on_an_unknown_turn_are_withdrawn_at_the_end() -> N
     assert confirmed <= violated
 
 
+def test_nothing_is_confirmed_during_a_call_while_somebody_of_unknown_role_may_speak() -> None:
+    def statuses(*roles: Role) -> set[str]:
+        analyzer = CallAnalyzer(standard(), direction=Direction.INBOUND, roles=roles)
+        analyzer.feed(turn(AGENT, Span(0, 3000), "你这个人怎么这样啊"))
+        analyzer.feed(turn(AGENT, Span(5000, 8000), "你有完没完，你去投诉吧"))
+        return {str(event.status) for role in roles for event in analyzer.settled(role, 30_000)}
+
+    assert statuses(AGENT, CUSTOMER) >= {"confirmed"}
+    assert statuses(AGENT, CUSTOMER, UNKNOWN) == {"provisional"}
+
+
 # ---- score
 
 
