@@ -37,6 +37,10 @@ class StoreError(AnalyzerError):
     exit_code = 5
 
 
+class UnavailableError(StoreError):
+    """The database is too busy, stopped or out of space. What was being stored may not have been."""
+
+
 _GRAVEST_FIRST = (2, 4, 5, 3, 1)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
+from analyzer.store.calls import choices
 from analyzer.store.importing import import_run
-from analyzer.store.tables import AuditEntry, Call
+from analyzer.store.tables import AuditEntry, Call, Finding
 from tests.databases import NewDatabase
 from tests.desk_calls import many_reports, write_run
 from tests.desk_stage import AGENT_ID, Stage, open_stage
@@ -41,6 +42,17 @@ def test_the_list_pages_through_every_call(stage: Stage) -> None:
         if (cursor := answer["next"]) is None:
             break
     assert len(set(seen)) == len(seen) == 30
+
+
+def test_what_can_be_chosen_is_what_occurs(stage: Stage) -> None:
+    with stage.store.reading() as session:
+        offered = choices(session)
+        assert offered.teams == sorted({call.team for call in session.scalars(select(Call)) if call.team})
+        found = list(session.scalars(select(Finding)))
+    assert list(offered.rules) == sorted({(finding.rule, finding.title) for finding in found})
+    banned = {finding.category for finding in found if finding.rule == "banned_phrase"}
+    assert offered.categories == sorted(category for category in banned if category)
+    assert (len(offered.rules) > 5, len(offered.teams) > 1, len(offered.categories) > 0) == (True, True, True)
 
 
 @pytest.mark.parametrize(

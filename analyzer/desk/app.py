@@ -29,8 +29,9 @@ from analyzer.desk import (
 )
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
-from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told
+from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told, unavailable
 from analyzer.desk.review_desk import Entry, ReviewDesk
+from analyzer.errors import UnavailableError
 from analyzer.review.workflow import RefusedError
 
 __all__ = ["AREAS", "ReviewDesk", "add_desk", "page"]
@@ -74,6 +75,7 @@ def add_desk(app: FastAPI, desk: ReviewDesk) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StaleDataError, _stale)
     app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(UnavailableError, _unavailable)
     for refused in (DataError, UnicodeEncodeError):  # half characters, NUL: JSON may hold them, a database may not
         app.add_exception_handler(refused, _unstorable)
 
@@ -115,6 +117,10 @@ _REFUSED = {"forbidden": 403, "not_found": 404, "conflict": 409, "invalid": 422,
 async def _stale(request: Request, error: Exception) -> Response:
     """Two people changed the same row; the first one's change stands."""
     return await _problem(request, conflict())
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    return await _problem(request, unavailable())
 
 
 async def _unstorable(request: Request, error: Exception) -> Response:

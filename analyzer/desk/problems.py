@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 CODES = {
     400: "bad_request", 401: "unauthorised", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
     409: "conflict", 413: "too_large", 415: "unsupported", 416: "bad_range", 422: "invalid", 423: "locked",
-    429: "too_many", 500: "internal",
+    429: "too_many", 500: "internal", 503: "unavailable",
 }  # fmt: skip
 _MESSAGES = {404: "没有这个页面或对象", 405: "不支持这种请求方式"}
 
@@ -55,6 +55,10 @@ def locked(message: str = "已经终审，不能再修改") -> Problem:
 
 def invalid(message: str) -> Problem:
     return Problem(422, message)
+
+
+def unavailable() -> Problem:
+    return Problem(503, "数据库正忙或暂时连不上，请稍后刷新再试", **{"retry-after": "2"})
 
 
 def told(error: HTTPException) -> Error:

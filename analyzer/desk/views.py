@@ -52,7 +52,6 @@ from analyzer.store.tables import (
     Pack,
     Report,
     Review,
-    RuleResult,
     Run,
     Transition,
     Turn,
@@ -110,7 +109,6 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
     context = Context(veil, {row.number: (row.role, row.text) for row in said})
     reviewing = who.role in _REVIEWERS
     [row] = call_rows(session, who, [call])
-    rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
     return CallDetail(
         **row.model_dump(),
         pack=PackView(name=call.pack.name, version=call.pack.version, digest=call.pack.digest),
@@ -124,9 +122,9 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
         recording=_recording(call),
         shared_at=call.shared_at,
         appeal_until=call.appeal_until,
-        rules=_rules(context, call, report, sight),
+        rules=_rules(context, call, report["rules"], sight),
         why_no_final=None if sight.is_blind else sight.card.why_not,
-        findings=finding_views(session, who, call, list(call.findings), rules=rules, context=context, sight=sight),
+        findings=finding_views(session, who, call, list(call.findings), context=context, sight=sight),
         turns=[TurnView.model_construct(**{**row._mapping, "text": context.turn(row.number)}) for row in said],
         manual=_manual(session, veil, call, sight),
         comments=_comments(session, who, call, sight),
@@ -150,9 +148,8 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
     sight, report = look(session, who, call, at), _report(session, call)
     veil = veil_of(session, who)
     context = context_of(session, veil, call.id)
-    rules = list(session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)))
     wanted = list(call.findings) if whole else about
-    views = finding_views(session, who, call, wanted, rules=rules, context=context, sight=sight)
+    views = finding_views(session, who, call, wanted, context=context, sight=sight)
     named = {view.rule for view in views}
     [row] = call_rows(session, who, [call])
     return CallChanged(
@@ -160,7 +157,7 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
         version=call.version,
         finding=views[0] if views and not whole else None,
         findings=views if whole else [],
-        rules=[one for one in _rules(context, call, report, sight) if one.rule in named],
+        rules=_rules(context, call, [entry for entry in report["rules"] if entry["rule"] in named], sight),
         manual=_manual(session, veil, call, sight),
         comments=_comments(session, who, call, sight),
         actions=sight.actions(),
@@ -199,14 +196,12 @@ def finding_views(
     call: Call,
     findings: Sequence[Finding],
     *,
-    rules: Iterable[RuleResult],
     context: Context,
     sight: Sight,
 ) -> list[FindingView]:
-    """Findings with what was decided about them, those that this person may know of. ``rules`` and ``context`` are
-    the call's."""
+    """Findings with what was decided about them, those that this person may know of. ``context`` is the call's."""
     names, veil = _names(session), veil_of(session, who)
-    results = {rule.rule: rule for rule in rules}
+    results = {rule.rule: rule for rule in call.results}
     reviews = _grouped(session.scalars(select(Review).where(Review.call_pk == call.id).order_by(Review.id)))
     appeals = {one.finding_id: one for one in session.scalars(select(Appeal).where(Appeal.call_pk == call.id))}
     reviewing = who.role in _REVIEWERS
@@ -263,10 +258,10 @@ def _element_titles(call: Call, rule: str) -> Mapping[str, str]:
 # ---- parts
 
 
-def _rules(context: Context, call: Call, report: Mapping[str, Any], sight: Sight) -> list[RuleView]:
-    """All rules of the pack in its order; those that did not apply come from the report."""
+def _rules(context: Context, call: Call, entries: Iterable[Mapping[str, Any]], sight: Sight) -> list[RuleView]:
+    """Rules as the report has them, in its order."""
     shown = []
-    for entry in report["rules"]:
+    for entry in entries:
         final = None if sight.is_blind else sight.card.rules.get(entry["rule"])
         shown.append(
             RuleView(

@@ -29,6 +29,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from analyzer.desk.access import SERVICE, SESSION_COOKIE, Principal
 from analyzer.desk.app import ReviewDesk
+from analyzer.desk.problems import as_json, unavailable
+from analyzer.errors import UnavailableError
 from analyzer.web import CONTENT_SECURITY_POLICY
 
 COOKIE = "analyzer_token"
@@ -86,6 +88,8 @@ class Gate:
                 return
         except _TooLargeError:
             response = self._too_large(path)
+        except UnavailableError:  # who asks could not be looked up; within the app the desk answers
+            response = as_json(unavailable())
         await response(scope, receive, send)
 
     def _malformed(self, request: Request) -> Response | None:

@@ -1,12 +1,16 @@
 """Opening the database: SQLite in a file of its own, or PostgreSQL by URL; numbered migrations either way.
 
 SQLite runs in WAL mode, so that readers never wait; a write transaction takes its lock when it begins (BEGIN IMMEDIATE)
-and waits up to 30 s for it, so that none fails half-way.
+and waits up to 30 s for it, so that none fails half-way. Writers of one process take turns before they ask: SQLite lets
+who waits look again and again, and under load the same ones come too late each time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +20,22 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
-from analyzer.errors import ConfigError, StoreError
+from analyzer.errors import ConfigError, StoreError, UnavailableError
 
 BUSY_MS = 30_000
 POOL = 20
 OWN_NUMBERS = "own_numbers"
 MIGRATIONS = Path(__file__).parent / "migrations"
+_NOT_NOW = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+}  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -36,6 +47,7 @@ class Store:
     def __init__(self, engine: Engine, own_numbers: Iterable[str] = ()) -> None:
         self.engine = engine
         self._sessions = sessionmaker(engine, expire_on_commit=False, info={OWN_NUMBERS: frozenset(own_numbers)})
+        self._writer = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -43,24 +55,59 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one moment of the database and changes nothing. What was read stays readable after it."""
-        with self._sessions() as session:
+        """A session that sees one moment of the database and changes nothing. What was read stays readable after it.
+
+        raises  UnavailableError
+        """
+        with _unavailable(), self._sessions(autoflush=False) as session:  # no query looks for something to store
             yield session  # closing it takes back what the block did
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction: all of it is stored when the block ends, or nothing.
 
-        Keep files, passwords and networks out of it: on SQLite it holds the only write lock.
+        Keep files, passwords and networks out of it: on SQLite it holds the only write lock. Not to be nested.
+
+        raises  UnavailableError
         """
-        with self._sessions() as session:
+        with _unavailable(), self._turn(), self._sessions() as session:
             if self.is_sqlite:
                 session.connection(execution_options={"begin": "IMMEDIATE"})
             yield session
             session.commit()
 
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """On SQLite, until this process's other writers are done."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=BUSY_MS / 1000):
+            raise UnavailableError(f"the database was busy for {BUSY_MS // 1000} s; try again")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    """Tells what passes from what is wrong with a statement."""
+    try:
+        yield
+    except NoConnectionError as error:
+        raise UnavailableError("no connection to the database became free; try again") from error
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", None)  # extended, the kind is in its lowest byte
+        if code is not None and code & 0xFF not in _NOT_NOW:
+            raise
+        log.warning("database: %s", str(error.orig).partition("\n")[0])
+        raise UnavailableError(
+            f"the database cannot be used now: {error.orig}; is it running, its disk full?"
+        ) from error
 
 
 def own_numbers(session: Session) -> frozenset[str]:

@@ -95,7 +95,7 @@ def read_call(session: Session, call: Call) -> CallNow:
                 tuple(reviews[one.id]),
                 appeals.get(one.id),
             )
-            for one in session.scalars(select(Finding).where(Finding.call_pk == call.id))
+            for one in call.findings
         },
         assignments=tuple(
             AssignmentNow(one.reviewer_id, Round(one.round), one.state == "open") for one in pair_of(session, call)
@@ -161,7 +161,7 @@ class Deed:
 
     def write(self, before: CallNow, after: CallNow, action: Action) -> None:
         """Write down what ``action`` changed: reviews, decisions, states, history, the final score."""
-        rows = {one.id: one for one in self.session.scalars(select(Finding).where(Finding.call_pk == self.call.id))}
+        rows = {one.id: one for one in self.call.findings}
         for number, new in after.all.items():
             old = before.all.get(number) or FindingNow(number, new.state, is_added=True)
             if new != old:

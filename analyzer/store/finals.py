@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -12,14 +14,12 @@ from analyzer.types import Direction, Outcome, Severity
 
 def card_of(session: Session, call: Call) -> FinalCard:
     """The call's score with all that people decided."""
-    results = session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id))
-    findings = session.scalars(select(Finding).where(Finding.call_pk == call.id).order_by(Finding.id))
     return final_card(
         call.pack.weights,
         call.pack.pass_mark,
         direction=Direction(call.direction),
-        rules={one.rule: _rule_seen(one) for one in results},
-        findings=[_finding_seen(one) for one in findings],
+        rules={one.rule: _rule_seen(one) for one in call.results},
+        findings=[_finding_seen(one) for one in sorted(call.findings, key=attrgetter("id"))],
         manual=[_manual_seen(one) for one in newest_manual(session, call).values()],
     )
 
@@ -30,7 +30,7 @@ def refresh_final(session: Session, call: Call) -> FinalCard:
     card = card_of(session, call)
     call.final_score = card.score
     call.final_verdict = card.verdict.value if card.verdict else None
-    for result in session.scalars(select(RuleResult).where(RuleResult.call_pk == call.id)):
+    for result in call.results:
         result.final_outcome = card.rules[result.rule].outcome.value
     return card
 

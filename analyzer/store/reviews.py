@@ -152,7 +152,7 @@ def _new_finding(session: Session, call: Call, added: Added, key: str) -> Findin
     status = fields["status"] if fields else result.status if result else "stable"
     if result is None:
         result = _idle_result(call, added, title, status, fields)
-        session.add(result)
+        call.results.append(result)
     start_ms, end_ms = _times(turn, added)
     finding = Finding(
         call_pk=call.id, key=key, source="added", rule=added.rule, title=title, outcome="violation", status=status,
@@ -162,7 +162,7 @@ def _new_finding(session: Session, call: Call, added: Added, key: str) -> Findin
         spans=[{"turn": turn.number, "char_start": added.char_start, "char_end": added.char_end}],
         clauses=list(result.clauses), state=State.ASSIGNED.value,
     )  # fmt: skip
-    session.add(finding)
+    call.findings.append(finding)
     session.flush()
     return finding
 

@@ -108,8 +108,9 @@ class Call(Base):
     locked_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
 
-    pack: Mapped[Pack] = relationship(lazy="joined", innerjoin=True)
+    pack: Mapped[Pack] = relationship(lazy="selectin")  # long, and few: never once per row
     findings: Mapped[list[Finding]] = relationship(back_populates="call", order_by="Finding.start_ms, Finding.id")
+    results: Mapped[list[RuleResult]] = relationship()
 
     __mapper_args__ = {"version_id_col": version}
 
