@@ -55,7 +55,7 @@ def test_the_database_means_by_blind_what_the_workflow_means(store: Store, peopl
 
     def compare() -> set[str]:
         with peek(store) as session:
-            now = read_call(session, session.get_one(Call, call_pk))
+            now = read_call(session.get_one(Call, call_pk))
             for who in people.by_name.values():
                 assert bool(blind_calls(session, who, [call_pk])) is workflow.is_blind_to(now, actor(who)), who.name
             return {who.name for who in people.by_name.values() if blind_calls(session, who, [call_pk])}

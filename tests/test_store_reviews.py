@@ -397,7 +397,7 @@ def test_a_round_withdrawn_is_no_round(store: Store, people: People) -> None:
     decide_all(store, people.anna, call_pk, CONFIRMED)
     do(store, reviews.withdraw, people.lead, call_pk)
     with peek(store) as session:
-        assert read_call(session, session.get_one(Call, call_pk)).assignments == ()
+        assert read_call(session.get_one(Call, call_pk)).assignments == ()
     do(store, reviews.share, people.anna, call_pk, appeal_within=WEEK)
 
 
@@ -470,8 +470,8 @@ def test_twenty_deciding_one_call_at_once_lose_nothing(store: Store, people: Peo
         steps = session.scalars(select(Transition).order_by(Transition.id)).all()
         rows = {one.id: one for one in session.scalars(select(Finding))}
         verified = audit.verify(session)
-        card = card_of(session, session.get_one(Call, call_pk))
-        state = state_of(read_call(session, session.get_one(Call, call_pk)))
+        card = card_of(session.get_one(Call, call_pk))
+        state = state_of(read_call(session.get_one(Call, call_pk)))
     assert len(made) == len(steps) == verified.entries
     assert verified.broken is None
     assert {one.finding_id for one in made} == set(ids)

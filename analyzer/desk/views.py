@@ -48,7 +48,6 @@ from analyzer.store.tables import (
     Call,
     Comment,
     Finding,
-    ManualScore,
     Pack,
     Report,
     Review,
@@ -65,6 +64,7 @@ _MADE_HERE = {
 }
 
 
+_NAMES = "names"
 _PACKS = select(Pack.digest, Pack.name, Pack.version)
 
 
@@ -104,7 +104,7 @@ def call_rows(session: Session, who: Principal, calls: Sequence[Call]) -> list[C
 
 def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> CallDetail:
     """Everything on a call that this person may see. ``at``: for what they may do now."""
-    report, sight, veil = _report(session, call), look(session, who, call, at), veil_of(session, who)
+    report, sight, veil = _report(session, call), look(who, call, at), veil_of(session, who)
     said = _said(session, call)
     context = Context(veil, {row.number: (row.role, row.text) for row in said})
     reviewing = who.role in _REVIEWERS
@@ -144,8 +144,8 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
     """What an action left of a call, looked at after its transaction, which others wait for. ``whole``: all of its
     findings, else the one the action was about."""
     call = session.get_one(Call, done.call.id)
-    about = [session.get_one(Finding, done.finding.id)] if done.finding is not None else []
-    sight, report = look(session, who, call, at), _report(session, call)
+    about = [one for one in call.findings if done.finding is not None and one.id == done.finding.id]
+    sight, report = look(who, call, at), _report(session, call)
     veil = veil_of(session, who)
     context = context_of(session, veil, call.id)
     wanted = list(call.findings) if whole else about
@@ -173,7 +173,7 @@ def appeal_rows(
     contexts = contexts_around(session, veil, [finding for _, finding, _ in found])
     calls = {call.id: call for _, _, call in found}
     rows = {row.id: row for row in call_rows(session, who, list(calls.values()))}
-    sights = {call.id: look(session, who, call, at) for call in calls.values()}
+    sights = {call.id: look(who, call, at) for call in calls.values()}
     return [
         AppealRow(
             **appeal_view(veil, made, names).model_dump(),
@@ -202,8 +202,8 @@ def finding_views(
     """Findings with what was decided about them, those that this person may know of. ``context`` is the call's."""
     names, veil = _names(session), veil_of(session, who)
     results = {rule.rule: rule for rule in call.results}
-    reviews = _grouped(session.scalars(select(Review).where(Review.call_pk == call.id).order_by(Review.id)))
-    appeals = {one.finding_id: one for one in session.scalars(select(Appeal).where(Appeal.call_pk == call.id))}
+    reviews = _grouped(call.reviews)
+    appeals = {one.finding_id: one for one in call.appeals}
     reviewing = who.role in _REVIEWERS
     seen = {finding.id: sight.finding(finding.id) for finding in call.findings}
     of_rule = Counter(
@@ -303,8 +303,7 @@ def _said(session: Session, call: Call) -> Sequence[Row[Any]]:
 
 def _manual(session: Session, veil: Veil, call: Call, sight: Sight) -> list[ManualView]:
     names = _names(session)
-    scores = session.scalars(select(ManualScore).where(ManualScore.call_pk == call.id).order_by(ManualScore.id))
-    newest = {score.item: score for score in scores if sight.shows_review_by(score.reviewer_id)}
+    newest = {score.item: score for score in call.manual_scores if sight.shows_review_by(score.reviewer_id)}
     views = []
     for item in call.pack.manual or ():
         score = newest.get(item["id"])
@@ -398,7 +397,11 @@ def _columns(row: Any, view: type[Any], *, skip: set[str]) -> dict[str, Any]:
 
 
 def _names(session: Session) -> dict[int, str]:
-    return _by_id(session, select(User.id, User.display_name))
+    """Of everybody. A session sees one moment, so once is enough."""
+    if _NAMES not in session.info:
+        session.info[_NAMES] = _by_id(session, select(User.id, User.display_name))
+    names: dict[int, str] = session.info[_NAMES]
+    return names
 
 
 def _by_id(session: Session, statement: Any) -> dict[int, Any]:

@@ -23,13 +23,13 @@ def appeal(session: Session, who: Principal, finding_id: int, *, text: str, at: 
     """Object to a finding, once, before the call's deadline. The same text sent again is one appeal. raises
     RefusedError"""
     call, finding = lock_finding(session, who, finding_id)
-    before = session.scalar(select(Appeal).where(Appeal.finding_id == finding.id))
+    before = next((one for one in call.appeals if one.finding_id == finding.id), None)
     if before is not None and before.by_id == who.user_id and before.text == text and before.state == "open":
         return Changed(call, finding)
-    now = read_call(session, call)
+    now = read_call(call)
     after = workflow.appeal(now, finding_id, actor(who), at, text)
-    made = Appeal(call_pk=call.id, finding_id=finding.id, by_id=actor(who).user_id, text=text, at=at, state="open")
-    session.add(made)
+    made = Appeal(finding_id=finding.id, by_id=actor(who).user_id, text=text, at=at, state="open")
+    call.appeals.append(made)
     deed = Deed(session, call, who, at, text)
     deed.write(now, after, Action.APPEAL)
     return deed.tell("appeal.made", finding, appeal=made.id)
@@ -48,7 +48,7 @@ def decide_appeal(
     state = "upheld" if upheld else "rejected"
     if (made.state, made.decided_by, made.reason) == (state, who.user_id, reason):
         return Changed(call, finding)
-    now, me = read_call(session, call), actor(who)
+    now, me = read_call(call), actor(who)
     after = workflow.decide_appeal(now, finding.id, upheld, me, reason)
     made.state, made.decided_by, made.decided_at, made.reason = state, me.user_id, at, reason
     deed = Deed(session, call, who, at, reason)

@@ -48,5 +48,5 @@ def add_comment(
 
 def _require_finding(session: Session, who: Principal, call_pk: int, finding_id: int) -> None:
     found = session.scalar(select(Finding).where(Finding.id == finding_id, Finding.call_pk == call_pk))
-    if found is None or is_hidden(read_call(session, found.call), finding_id, who):
+    if found is None or is_hidden(read_call(found.call), finding_id, who):
         raise RefusedError("not_found", "这通电话没有这条发现")

@@ -35,7 +35,7 @@ from analyzer.review.workflow import (
 from analyzer.store import audit, webhooks
 from analyzer.store.calls import visible_to
 from analyzer.store.finals import refresh_final
-from analyzer.store.tables import Appeal, Assignment, Call, Finding, Review, Transition
+from analyzer.store.tables import Assignment, Call, Finding, Review, Transition
 from analyzer.store.users import Principal
 from analyzer.types import Severity
 
@@ -67,20 +67,13 @@ def needs_decision(finding: Finding) -> bool:
     return finding.status == "stable" and finding.outcome in _TO_DECIDE and finding.severity != Severity.INFO
 
 
-def read_call(session: Session, call: Call) -> CallNow:
+def read_call(call: Call) -> CallNow:
     """The call as the rules of the workflow look at it."""
     reviews: dict[int, list[ReviewNow]] = defaultdict(list)
-    rows = session.execute(
-        select(Review.finding_id, Review.reviewer_id, Review.round, Review.decision)
-        .where(Review.call_pk == call.id, Review.round != Round.CALIBRATION.value)
-        .order_by(Review.id)
-    )
-    for finding_id, reviewer, round_, decision in rows:
-        reviews[finding_id].append(ReviewNow(reviewer, Round(round_), Decision(decision)))
-    appeals = {
-        one.finding_id: AppealNow(one.by_id, one.state == "open")
-        for one in session.scalars(select(Appeal).where(Appeal.call_pk == call.id))
-    }
+    for one in call.reviews:
+        if one.round != Round.CALIBRATION:
+            reviews[one.finding_id].append(ReviewNow(one.reviewer_id, Round(one.round), Decision(one.decision)))
+    appeals = {one.finding_id: AppealNow(one.by_id, one.state == "open") for one in call.appeals}
     return CallNow(
         state=State(call.state),
         agent_id=call.agent_id,
@@ -98,20 +91,19 @@ def read_call(session: Session, call: Call) -> CallNow:
             for one in call.findings
         },
         assignments=tuple(
-            AssignmentNow(one.reviewer_id, Round(one.round), one.state == "open") for one in pair_of(session, call)
+            AssignmentNow(one.reviewer_id, Round(one.round), one.state == "open") for one in pair_of(call)
         ),
         appeal_until=call.appeal_until,
     )
 
 
-def pair_of(session: Session, call: Call) -> list[Assignment]:
+def pair_of(call: Call) -> list[Assignment]:
     """The call's first and second reviews, open and done."""
-    wanted = (Assignment.call_pk == call.id, Assignment.round.in_(_PAIR), Assignment.state != "withdrawn")
-    return list(session.scalars(select(Assignment).where(*wanted).order_by(Assignment.id)))
+    return [one for one in call.assignments if one.round in _PAIR and one.state != "withdrawn"]
 
 
 def lock_call(session: Session, who: Principal, call_pk: int) -> Call:
-    """The call for this transaction alone, if this person may see it. Raises RefusedError."""
+    """The call for this transaction alone, if this person may see it; all of it is read anew. Raises RefusedError."""
     wanted = select(Call).where(Call.id == call_pk, visible_to(who)).with_for_update(of=Call)
     call = session.scalar(wanted.execution_options(populate_existing=True))
     if call is None:
@@ -129,7 +121,7 @@ def lock_finding(session: Session, who: Principal, finding_id: int) -> tuple[Cal
     except RefusedError:
         raise RefusedError("not_found", NO_FINDING) from None
     finding = session.get_one(Finding, finding_id, populate_existing=True)
-    if is_hidden(read_call(session, call), finding_id, who):
+    if is_hidden(read_call(call), finding_id, who):
         raise RefusedError("not_found", NO_FINDING)
     return call, finding
 
@@ -187,10 +179,9 @@ class Deed:
 
     def _write_finding(self, row: Finding, old: FindingNow, new: FindingNow, action: Action) -> None:
         for review in new.reviews[len(old.reviews) :]:
-            self.session.add(
-                Review(call_pk=self.call.id, finding_id=row.id, rule=row.rule, round=review.round.value,
-                       decision=review.decision.value, reason=self.why, reviewer_id=review.by, at=self.at,
-                       pack_digest=self.call.pack.digest)
+            self.call.reviews.append(
+                Review(finding_id=row.id, rule=row.rule, round=review.round.value, decision=review.decision.value,
+                       reason=self.why, reviewer_id=review.by, at=self.at, pack_digest=self.call.pack.digest)
             )  # fmt: skip
         if (new.decision, new.decided_by) != (old.decision, old.decided_by):
             row.decision = new.decision.value if new.decision else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from analyzer.review.final import FinalCard, FindingSeen, ManualSeen, RuleSeen, final_card
@@ -12,7 +11,7 @@ from analyzer.store.tables import Call, Finding, ManualScore, RuleResult
 from analyzer.types import Direction, Outcome, Severity
 
 
-def card_of(session: Session, call: Call) -> FinalCard:
+def card_of(call: Call) -> FinalCard:
     """The call's score with all that people decided."""
     return final_card(
         call.pack.weights,
@@ -20,14 +19,14 @@ def card_of(session: Session, call: Call) -> FinalCard:
         direction=Direction(call.direction),
         rules={one.rule: _rule_seen(one) for one in call.results},
         findings=[_finding_seen(one) for one in sorted(call.findings, key=attrgetter("id"))],
-        manual=[_manual_seen(one) for one in newest_manual(session, call).values()],
+        manual=[_manual_seen(one) for one in newest_manual(call).values()],
     )
 
 
 def refresh_final(session: Session, call: Call) -> FinalCard:
     """Recompute and store the final score, verdict and outcomes of the call."""
     session.flush()
-    card = card_of(session, call)
+    card = card_of(call)
     call.final_score = card.score
     call.final_verdict = card.verdict.value if card.verdict else None
     for result in call.results:
@@ -56,7 +55,6 @@ def _manual_seen(score: ManualScore) -> ManualSeen:
     return ManualSeen(score.item, Outcome(score.outcome), score.max_points, -score.points)
 
 
-def newest_manual(session: Session, call: Call) -> dict[str, ManualScore]:
+def newest_manual(call: Call) -> dict[str, ManualScore]:
     """What counts of what was scored by hand, by item."""
-    scores = session.scalars(select(ManualScore).where(ManualScore.call_pk == call.id).order_by(ManualScore.id))
-    return {score.item: score for score in scores}
+    return {score.item: score for score in call.manual_scores}

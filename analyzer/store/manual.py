@@ -39,16 +39,16 @@ def score_item(
     if fields is None:
         raise RefusedError("not_found", "质检方案里没有这个人工项")
     lost = _lost(outcome, points, fields["max_points"])
-    me, newest = actor(who), newest_manual(session, call).get(item)
+    me, newest = actor(who), newest_manual(call).get(item)
     if newest is not None and (newest.reviewer_id, newest.outcome, newest.points, newest.comment) == (
         me.user_id, outcome.value, lost, comment,
     ):  # fmt: skip
         return Changed(call)
     require_version(call, version)
-    workflow.check_add(read_call(session, call), me)
-    session.add(
-        ManualScore(call_pk=call.id, item=item, outcome=outcome.value, points=lost, max_points=fields["max_points"],
-                    comment=comment, reviewer_id=me.user_id, at=at)
+    workflow.check_add(read_call(call), me)
+    call.manual_scores.append(
+        ManualScore(item=item, outcome=outcome.value, points=lost, max_points=fields["max_points"], comment=comment,
+                    reviewer_id=me.user_id, at=at)
     )  # fmt: skip
     deed = Deed(session, call, who, at, comment)
     deed.changed()

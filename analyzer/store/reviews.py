@@ -62,7 +62,7 @@ def decide(
     The same decision sent again by the same person is one review. raises RefusedError
     """
     call, finding = lock_finding(session, who, finding_id)
-    now, me = read_call(session, call), actor(who)
+    now, me = read_call(call), actor(who)
     round_ = workflow.round_of(now, now.all[finding_id], me)
     newest = now.all[finding_id].newest_in(round_)
     if newest == ReviewNow(me.user_id, round_, decision) and _reason(session, finding, round_) == reason:
@@ -95,7 +95,7 @@ def add_finding(
     Sent again by the same person it is one finding. raises RefusedError
     """
     call = lock_call(session, who, call_pk)
-    now, me = read_call(session, call), actor(who)
+    now, me = read_call(call), actor(who)
     key = _added_key(added, me)
     before = session.scalar(select(Finding).where(Finding.call_pk == call.id, Finding.key == key))
     if before is not None:
@@ -206,12 +206,11 @@ def assign(
     user = session.get(User, reviewer_id)
     if user is None or not user.is_active:
         raise RefusedError("invalid", "没有这位质检员")
-    now = read_call(session, call)
+    now = read_call(call)
     after = workflow.assign(now, Actor(user.id, user.role, user.agent_id), round_, actor(who))
-    session.add(
-        Assignment(call_pk=call.id, reviewer_id=user.id, round=round_.value, due_at=due_at, created_by=who.user_id,
-                   created_at=at)
-    )  # fmt: skip
+    call.assignments.append(
+        Assignment(reviewer_id=user.id, round=round_.value, due_at=due_at, created_by=who.user_id, created_at=at)
+    )
     deed = Deed(session, call, who, at, why)
     deed.write(now, after, Action.ASSIGN)
     return deed.tell("call.assigned", reviewer=user.id, round=round_.value)
@@ -223,7 +222,7 @@ def withdraw(
     """Take back a call's open assignments. raises RefusedError"""
     deed, now = _begin(session, who, call_pk, why=why, version=version, at=at)
     after = workflow.withdraw(now, actor(who))
-    for one in pair_of(session, deed.call):
+    for one in pair_of(deed.call):
         if one.state == "open":
             one.state = "withdrawn"
     deed.write(now, after, Action.WITHDRAW)
@@ -239,7 +238,7 @@ def finish(session: Session, who: Principal, assignment_id: int, *, at: datetime
     session.refresh(assignment)
     if assignment.state == "done":
         return Changed(call)
-    now = read_call(session, call)
+    now = read_call(call)
     after = workflow.finish(now, actor(who))
     assignment.state, assignment.done_at = "done", at
     deed = Deed(session, call, who, at)
@@ -298,4 +297,4 @@ def _begin(
 ) -> tuple[Deed, CallNow]:
     call = lock_call(session, who, call_pk)
     require_version(call, version)
-    return Deed(session, call, who, at, why), read_call(session, call)
+    return Deed(session, call, who, at, why), read_call(call)

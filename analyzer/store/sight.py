@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from analyzer.review import workflow
 from analyzer.review.final import FinalCard
 from analyzer.review.workflow import Actor, CallNow, FindingNow, Round, State
@@ -54,7 +52,7 @@ class Sight:
         return round_ != Round.CALIBRATION and not (self.is_blind and user_id != self.me.user_id)
 
 
-def look(session: Session, who: Principal, call: Call, at: datetime) -> Sight:
+def look(who: Principal, call: Call, at: datetime) -> Sight:
     """raises RefusedError for who is no person"""
-    now, me = read_call(session, call), actor(who)
-    return Sight(now, me, at, workflow.is_blind_to(now, me), card_of(session, call))
+    now, me = read_call(call), actor(who)
+    return Sight(now, me, at, workflow.is_blind_to(now, me), card_of(call))

@@ -111,6 +111,10 @@ class Call(Base):
     pack: Mapped[Pack] = relationship(lazy="selectin")  # long, and few: never once per row
     findings: Mapped[list[Finding]] = relationship(back_populates="call", order_by="Finding.start_ms, Finding.id")
     results: Mapped[list[RuleResult]] = relationship()
+    reviews: Mapped[list[Review]] = relationship(order_by="Review.id")
+    appeals: Mapped[list[Appeal]] = relationship(order_by="Appeal.id")
+    assignments: Mapped[list[Assignment]] = relationship(order_by="Assignment.id")
+    manual_scores: Mapped[list[ManualScore]] = relationship(order_by="ManualScore.id")
 
     __mapper_args__ = {"version_id_col": version}
 
