@@ -33,6 +33,7 @@ import hashlib
 import json
 import platform
 import re
+import secrets
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,6 +114,24 @@ class ResultSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Which telephone call a report is about: the run that judged it first, by its identity, and its id there.
+
+    run  digest of the first line of that run's journal, which nothing changes and which moves with the folder
+
+    Ids alone say nothing: two runs may hold different calls of one id.
+    """
+
+    run: str
+    call_id: str
+
+    @property
+    def key(self) -> str:
+        """40 hexadecimal digits, the same for every judgement of the call."""
+        return digest_of([self.run, self.call_id]).removeprefix("sha256:")[:40]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A call's result, to be made part of the run.
 
@@ -121,6 +140,7 @@ class Record:
     recording     where it was heard: ``{"path": …, "channels": [role, …]}`` per file; for the journal only
     source        of a call that was judged again: where its transcript was read; for the journal only
     heard_at      likewise: when the recording was scored first
+    origin        likewise: where it was judged first
     """
 
     call_id: str
@@ -129,6 +149,7 @@ class Record:
     recording: Sequence[Mapping[str, Any]] = ()
     source: str | None = None
     heard_at: datetime | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +209,10 @@ class RunFolder:
         self._started_at = _now()
         self._storage = storage_at(place)
         try:
-            self._read_journal()
+            is_new = self._read_journal() == 0
             self._known_settings[self._settings_digest] = self._settings
-            self._append("opened", settings=self._settings, settings_digest=self._settings_digest)
+            unlike_others = {"run": secrets.token_hex(16)} if is_new else {}  # see ``Origin``
+            self._append("opened", settings=self._settings, settings_digest=self._settings_digest, **unlike_others)
             self._write_run("running")
         except BaseException:
             self._storage.close()
@@ -299,6 +321,8 @@ class RunFolder:
             entry["source"] = record.source
         if record.heard_at is not None:
             entry["heard_at"] = record.heard_at.isoformat()
+        if record.origin is not None:
+            entry["origin"] = asdict(record.origin)
         return entry
 
     def forget_scored(self, call_id: str) -> None:
@@ -338,8 +362,10 @@ class RunFolder:
 
     # ---- the journal
 
-    def _read_journal(self) -> None:
-        for place, line in self._storage.journal():
+    def _read_journal(self) -> int:
+        """The number of its lines."""
+        number = 0
+        for number, (place, line) in enumerate(self._storage.journal(), 1):  # noqa: B007 - of the last one
             try:
                 self._replay(json.loads(line))
             except (ValueError, KeyError, TypeError):
@@ -348,6 +374,7 @@ class RunFolder:
                 ) from None
         for entry in self._done.values():
             self._finish_publishing(entry)
+        return number
 
     def _replay(self, entry: dict[str, Any]) -> None:
         match entry["event"]:
@@ -416,6 +443,7 @@ class Finished:
     recording      as given to ``RunFolder.record``; empty for live calls and where it was never noted
     finished_at    when this report was made
     heard_at       when the recording was scored: earlier, for a call that was judged again
+    origin         where it was judged first: here, unless it was judged again
     """
 
     call_id: str
@@ -424,11 +452,15 @@ class Finished:
     recording: tuple[Mapping[str, Any], ...]
     finished_at: datetime
     heard_at: datetime
+    origin: Origin
+
+
+_ONLY_WRITTEN = ("event", "at", "recording", "heard_at", "origin")
 
 
 def _kept(entry: dict[str, Any]) -> dict[str, Any]:
     """What of a ``done`` line stays in memory while the run is open: of a day's 200,000 calls every byte counts."""
-    kept = {key: value for key, value in entry.items() if key not in ("event", "at", "recording", "heard_at")}
+    kept = {key: value for key, value in entry.items() if key not in _ONLY_WRITTEN}
     return {**kept, "settings": sys.intern(entry["settings"])}
 
 
@@ -438,7 +470,9 @@ def finished_calls(run: Path) -> Iterator[Finished]:
     raises StoreError if there is no journal, or it is not ours
     """
     done: dict[str, dict[str, Any]] = {}
+    identity = ""
     for place, line in journal_of(run):
+        identity = identity or _identity(line)
         try:
             entry = json.loads(line)
             if entry["event"] in ("done", "failed"):
@@ -452,7 +486,13 @@ def finished_calls(run: Path) -> Iterator[Finished]:
         recording = tuple(entry.get("recording", ()))
         finished_at = datetime.fromisoformat(entry["at"])
         heard_at = datetime.fromisoformat(entry["heard_at"]) if "heard_at" in entry else finished_at
-        yield Finished(call_id, entry["report"], path, recording, finished_at, heard_at)
+        origin = Origin(**entry["origin"]) if "origin" in entry else Origin(identity, call_id)
+        yield Finished(call_id, entry["report"], path, recording, finished_at, heard_at, origin)
+
+
+def _identity(first_line: str) -> str:
+    """A run's, by the first line of its journal."""
+    return digest(first_line.encode("utf-8", "surrogatepass"))
 
 
 def report_path(run: Path, call_id: str) -> Path:

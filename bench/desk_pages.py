@@ -91,6 +91,7 @@ def add_copies(session: Session, copies: list[tuple[int, Pattern]], first_id: in
         fresh = first_id + place
         started = datetime(2026, 1, 1, 8, tzinfo=UTC) + timedelta(minutes=17 * number)
         about = {"id": fresh, "call_id": f"{pattern.call['call_id']}/{number}", "started_at": started}
+        about["origin"] = str(fresh)
         rows[Call].append({**pattern.call, **about, "agent_id": f"30{number % 97:02d}", "team": f"{number % 9 + 1}组"})
         for table in PARTS:
             rows[table] += [{**row, "call_pk": fresh} for row in pattern.parts[table]]

@@ -105,7 +105,7 @@ def _call(session: Session, name: str, weights: Any) -> Call:
     call = Call(
         run_id=run.id, call_id=name, report_digest="sha256:0", pack_id=pack.id, direction="inbound", started_at=NOW,
         duration_ms=60_000, agent_id=AGENT_ID, team="一组", score=80, verdict="fail", attributes={}, metrics={},
-        imported_at=NOW,
+        imported_at=NOW, origin=name, judged_at=NOW,
     )  # fmt: skip
     session.add(call)
     session.flush()

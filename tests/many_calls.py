@@ -92,6 +92,7 @@ def _call(random: Random, run: int, pack: int, number: int, days: int) -> dict[s
     at = datetime(NOW.year, NOW.month, NOW.day, hour, random.randrange(60), tzinfo=UTC)
     return {
         "run_id": run, "call_id": f"c{number:06d}", "report_digest": "sha256:0", "pack_id": pack,
+        "origin": f"{run}:{number}", "judged_at": NOW,
         "direction": "inbound" if number % 5 else "outbound", "started_at": at - timedelta(days=1 + number % days),
         "duration_ms": random.randrange(30_000, 600_000), "agent_id": agent, "team": team, "score": score,
         "verdict": "pass" if score >= 85 else "fail" if score < 80 else "review", "final_score": None,

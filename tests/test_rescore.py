@@ -144,6 +144,22 @@ def test_transcripts_without_a_report_are_judged_and_have_nothing_to_be_compared
     assert (only.call_id, only.is_compared, only.change) == ("x", False, None)
 
 
+def test_the_journal_names_the_run_that_judged_a_call_first(old: Path, pack: Path, tmp_path: Path) -> None:
+    judge_again([old], pack, tmp_path / "new", "strict")
+    judge_again([tmp_path / "new"], pack, tmp_path / "third")
+    judge_again(sorted((tmp_path / "third" / "reports").iterdir()), pack, tmp_path / "fourth", "strict")
+    runs = [old, tmp_path / "new", tmp_path / "third", tmp_path / "fourth"]
+    first, *others = ({one.call_id: one.origin for one in finished_calls(run)} for run in runs)
+    assert others == [first] * 3
+    assert {(origin.call_id, len({one.run for one in first.values()})) for origin in first.values()} == {
+        (call_id, 1) for call_id in CALLS
+    }
+    lines = [json.loads(line) for line in (tmp_path / "third" / "journal.jsonl").read_text().splitlines()]
+    assert [one["origin"] for one in lines if one["event"] == "done"] == [
+        {"run": first[call_id].run, "call_id": call_id} for call_id in sorted(CALLS)
+    ]
+
+
 def test_the_review_desk_shows_both_judgements_and_both_are_heard(old: Path, pack: Path, tmp_path: Path) -> None:
     from sqlalchemy import select
 

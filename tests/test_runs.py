@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analyzer import runs
 from analyzer.errors import InputError, StoreError
-from analyzer.runs import Record, RunFolder, file_stem
+from analyzer.runs import Record, RunFolder, file_stem, finished_calls
 from analyzer.storage import Disk
 
 SETTINGS = {"pack": "sha256:p", "model": "sha256:m"}
@@ -244,6 +244,22 @@ def test_a_fault_of_the_inputs_stands_in_the_journal(tmp_path: Path) -> None:
     with RunFolder(tmp_path, SETTINGS) as run:
         assert run.failures() == []
     assert "day.csv:3" in (tmp_path / runs.JOURNAL).read_text()
+
+
+def test_a_run_is_told_apart_from_any_other_and_stays_itself_when_it_goes_on_or_moves(tmp_path: Path) -> None:
+    def identities(folder: Path) -> set[str]:
+        return {one.origin.run for one in finished_calls(folder)}
+
+    for name in ("one", "other"):
+        with RunFolder(tmp_path / name, SETTINGS) as run:
+            run.record("a", "sha256:1", report_of("a"))
+    one = identities(tmp_path / "one")
+    assert len(one) == len(identities(tmp_path / "other") - one) == 1
+    (tmp_path / "one").rename(tmp_path / "moved")
+    with RunFolder(tmp_path / "moved", {**SETTINGS, "model": "sha256:other"}) as run:
+        run.record("b", "sha256:1", report_of("b"))
+    assert identities(tmp_path / "moved") == one
+    assert [origin.call_id for origin in (call.origin for call in finished_calls(tmp_path / "moved"))] == ["a", "b"]
 
 
 def test_half_a_surrogate_pair_in_a_report_is_written_as_its_json_escape(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Path, Query
 from pydantic import Field, StringConstraints
@@ -23,7 +23,8 @@ Text = Annotated[str, StringConstraints(max_length=200)]
 
 
 class Asked(Sent):
-    """The query of the list of calls; several values of a filter by commas."""
+    """The query of the list of calls; several values of a filter by commas. ``judgement``: of calls that were judged
+    several times the list has the judgement that counts, with ``other`` those that do not, with ``all`` both."""
 
     q: Text = ""
     agent: Text = ""
@@ -37,6 +38,7 @@ class Asked(Sent):
     outcome: Text = ""
     flag: Text = ""
     assigned: Text = ""
+    judgement: Literal["", "other", "all"] = ""
     since: Day | None = Field(None, alias="from")
     until: Day | None = Field(None, alias="to")
     min_score: float | None = Field(None, ge=0, le=100)

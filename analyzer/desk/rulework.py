@@ -26,6 +26,7 @@ from analyzer.errors import AnalyzerError, InputError
 from analyzer.publishing import Edit, Flips, current, edited, flips
 from analyzer.rescore.stored import StoredCall
 from analyzer.store import Store
+from analyzer.store.judgements import counts
 from analyzer.store.tables import Call, Report
 from analyzer.transcripts import read_call
 
@@ -92,8 +93,10 @@ class Replays:
             return self._jobs.get(job_id)
 
     def _chosen(self, most: int, since: datetime | None) -> list[int]:
-        """The newest calls."""
-        statement = select(Call.id).order_by(Call.started_at.desc().nulls_last(), Call.id.desc()).limit(most)
+        """The newest calls, each once however often it was judged."""
+        statement = (
+            select(Call.id).where(counts()).order_by(Call.started_at.desc().nulls_last(), Call.id.desc()).limit(most)
+        )
         if since is not None:
             statement = statement.where(Call.started_at >= since)
         with self._store.reading() as session:

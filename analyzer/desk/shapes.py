@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 
 class CallRow(BaseModel):
-    """A call in a list."""
+    """A call in a list. ``judgements``: how often the telephone call was judged, as far as the viewer may see; of those
+    one ``counts`` in lists and figures."""
 
     id: int
     call_id: str
@@ -37,6 +38,9 @@ class CallRow(BaseModel):
     notice: str | None
     assigned_to: list[str]
     open_appeals: int
+    judged_at: datetime
+    judgements: int
+    counts: bool
     version: int
 
 
@@ -188,6 +192,33 @@ class PackView(BaseModel):
     digest: str
 
 
+class RuleDifference(BaseModel):
+    """A rule of which another judgement says otherwise than the one that is looked at (``here``); ``not_applicable``
+    also where a pack has no such rule, or only tries it."""
+
+    rule: str
+    title: str
+    outcome: str
+    here: str
+
+
+class JudgementView(BaseModel):
+    """One judgement of a telephone call, to be set beside the others. ``differences``: from the one looked at."""
+
+    id: int
+    run: str
+    pack: PackView
+    profile: str
+    judged_at: datetime
+    score: float | None
+    verdict: str
+    final_score: float | None
+    final_verdict: str | None
+    state: str
+    counts: bool
+    differences: list[RuleDifference]
+
+
 class May(BaseModel):
     """What the viewer may do with this call now."""
 
@@ -199,7 +230,8 @@ class May(BaseModel):
 
 
 class CallDetail(CallRow):
-    """A call with everything on it."""
+    """A call with everything on it. ``all_judgements``: this one and the others of the same telephone call that the
+    viewer may see, newest first."""
 
     pack: PackView
     profile: str
@@ -219,6 +251,7 @@ class CallDetail(CallRow):
     manual: list[ManualView]
     comments: list[CommentView]
     history: list[TransitionView]
+    all_judgements: list[JudgementView]
     actions: list[str]
     may: May
 
@@ -234,6 +267,7 @@ class CallChanged(BaseModel):
     rules: list[RuleView]
     manual: list[ManualView]
     comments: list[CommentView]
+    all_judgements: list[JudgementView]
     actions: list[str]
     why_no_final: str | None
 

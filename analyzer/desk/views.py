@@ -27,11 +27,13 @@ from analyzer.desk.shapes import (
     ClauseView,
     CommentView,
     FindingView,
+    JudgementView,
     ManualView,
     May,
     PackView,
     RecordingView,
     ReviewView,
+    RuleDifference,
     RuleView,
     TransitionView,
     TurnView,
@@ -40,7 +42,9 @@ from analyzer.labels import ELEMENTS
 from analyzer.review.workflow import Action, Decision, State
 from analyzer.review.would_pass import would_pass_if
 from analyzer.store.blindness import blind_calls
+from analyzer.store.calls import count_judgements, find_judgements
 from analyzer.store.deeds import Changed
+from analyzer.store.judgements import set_aside
 from analyzer.store.sight import Sight, look
 from analyzer.store.tables import (
     Appeal,
@@ -51,6 +55,7 @@ from analyzer.store.tables import (
     Pack,
     Report,
     Review,
+    RuleResult,
     Run,
     Transition,
     Turn,
@@ -65,6 +70,7 @@ _MADE_HERE = {
 
 
 _NAMES = "names"
+_OF_OTHERS = {"run", "agent_name", "assigned_to", "open_appeals", "judgements", "counts"}
 _PACKS = select(Pack.digest, Pack.name, Pack.version)
 
 
@@ -75,13 +81,14 @@ def clause_texts() -> Mapping[str, str]:
 
 
 def call_rows(session: Session, who: Principal, calls: Sequence[Call]) -> list[CallRow]:
-    """Rows of a list: five queries, however many calls. While a second review of a call runs, whoever is blind to the
+    """Rows of a list: seven queries, however many calls. While a second review of a call runs, whoever is blind to the
     first one sees neither its state nor its final score."""
     ids = [call.id for call in calls]
     blind = blind_calls(session, who, ids)
     runs = _by_id(session, select(Run.id, Run.path).where(Run.id.in_({call.run_id for call in calls})))
     agents = _agent_names(session, {call.agent_id for call in calls if call.agent_id})
     assigned = _assigned(session, ids)
+    judgements, aside = count_judgements(session, who, calls), set_aside(session, ids)
     appeals = _by_id(
         session,
         select(Appeal.call_pk, func.count())
@@ -90,11 +97,13 @@ def call_rows(session: Session, who: Principal, calls: Sequence[Call]) -> list[C
     )
     rows = [
         CallRow(
-            **_columns(call, CallRow, skip={"run", "agent_name", "assigned_to", "open_appeals"}),
+            **_columns(call, CallRow, skip=_OF_OTHERS),
             run=PurePath(runs[call.run_id]).name,
             agent_name=agents.get(call.agent_id or ""),
             assigned_to=assigned.get(call.id, []),
             open_appeals=appeals.get(call.id, 0),
+            judgements=judgements.get(call.origin, 1),
+            counts=call.id not in aside,
         )
         for call in calls
     ]
@@ -111,7 +120,7 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
     [row] = call_rows(session, who, [call])
     return CallDetail(
         **row.model_dump(),
-        pack=PackView(name=call.pack.name, version=call.pack.version, digest=call.pack.digest),
+        pack=_pack(call.pack),
         profile=call.pack.profile,
         pass_mark=call.pack.pass_mark,
         recogniser=call.recogniser,
@@ -129,6 +138,7 @@ def call_detail(session: Session, who: Principal, call: Call, at: datetime) -> C
         manual=_manual(session, veil, call, sight),
         comments=_comments(session, who, call, sight),
         history=_history(session, veil, call, sight) if reviewing else [],
+        all_judgements=judgement_views(session, who, call, row),
         actions=sight.actions(),
         may=May(
             decide=any(Action.CONFIRM in sight.actions_on(finding.id) for finding in call.findings),
@@ -160,9 +170,53 @@ def call_changed(session: Session, who: Principal, done: Changed, at: datetime, 
         rules=_rules(context, call, [entry for entry in report["rules"] if entry["rule"] in named], sight),
         manual=_manual(session, veil, call, sight),
         comments=_comments(session, who, call, sight),
+        all_judgements=judgement_views(session, who, call, row),
         actions=sight.actions(),
         why_no_final=None if sight.is_blind else sight.card.why_not,
     )
+
+
+def judgement_views(session: Session, who: Principal, call: Call, row: CallRow) -> list[JudgementView]:
+    """The judgements of a telephone call, newest first. ``row``: the call's own."""
+    calls = find_judgements(session, who, call) if row.judgements > 1 else [call]
+    rows = call_rows(session, who, calls) if len(calls) > 1 else [row]
+    said = _outcomes(session, [one.id for one in calls]) if len(calls) > 1 else {}
+    return [
+        JudgementView(
+            **{name: getattr(shown, name) for name in JudgementView.model_fields if name in CallRow.model_fields},
+            pack=_pack(one.pack),
+            profile=one.pack.profile,
+            differences=_differences(said.get(one.id, {}), said.get(call.id, {})),
+        )
+        for one, shown in zip(calls, rows, strict=True)
+    ]
+
+
+Outcomes = Mapping[str, tuple[str, str]]  # title and outcome by rule
+
+
+def _outcomes(session: Session, ids: Sequence[int]) -> dict[int, Outcomes]:
+    """What the rules said of the calls by themselves; rules that did not apply are left out."""
+    found: dict[int, dict[str, tuple[str, str]]] = defaultdict(dict)
+    columns = (RuleResult.call_pk, RuleResult.rule, RuleResult.title, RuleResult.outcome)
+    wanted = (RuleResult.call_pk.in_(ids), RuleResult.status == "stable")
+    for call_pk, rule, title, outcome in session.execute(select(*columns).where(*wanted).order_by(RuleResult.rule)):
+        found[call_pk][rule] = title, outcome
+    return dict(found)
+
+
+def _differences(there: Outcomes, here: Outcomes) -> list[RuleDifference]:
+    titles = {rule: title for rule, (title, _) in (*there.items(), *here.items())}
+    pairs = {rule: [said.get(rule, ("", "not_applicable"))[1] for said in (there, here)] for rule in titles}
+    return [
+        RuleDifference(rule=rule, title=titles[rule], outcome=was, here=now)
+        for rule, (was, now) in sorted(pairs.items())
+        if was != now
+    ]
+
+
+def _pack(pack: Pack) -> PackView:
+    return PackView(name=pack.name, version=pack.version, digest=pack.digest)
 
 
 def appeal_rows(

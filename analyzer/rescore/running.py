@@ -145,6 +145,7 @@ class _Recorder:
                             outcome.place.recording,
                             _source(outcome.place),
                             outcome.place.heard_at,
+                            outcome.place.origin,
                         )
                     )
                 return Rescored(

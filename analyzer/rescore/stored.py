@@ -10,7 +10,7 @@ from typing import Any
 
 from analyzer.errors import InputError
 from analyzer.report import SCHEMA
-from analyzer.runs import JOURNAL, REPORTS, digest, digest_of, finished_calls
+from analyzer.runs import JOURNAL, REPORTS, Finished, Origin, digest, digest_of, finished_calls
 from analyzer.transcripts import parse_json, read_call, read_file, text_of, transcript_files
 from analyzer.types import Transcript
 
@@ -30,6 +30,7 @@ class Place:
     report_digest  what its run's journal says the file holds; None outside of run folders
     heard_at       when the recording was scored first, by the same journal
     recording      where it was heard, by the same journal
+    origin         where it was judged first, by the same journal; also of a report that was named by itself
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Place:
     report_digest: str | None = None
     heard_at: datetime | None = None
     recording: tuple[Mapping[str, Any], ...] = ()
+    origin: Origin | None = None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}" if self.line else str(self.path)
@@ -67,6 +69,7 @@ def places(sources: Iterable[str | Path]) -> Iterator[Place | InputError]:
     Nothing is read but journals and where the lines of files with a call per line begin.
     raises StoreError if a journal is none of ours
     """
+    journals = _Journals()
     for source in sources:
         path = Path(source)
         if (path / REPORTS).is_dir():
@@ -78,7 +81,25 @@ def places(sources: Iterable[str | Path]) -> Iterator[Place | InputError]:
             elif file.suffix.lower() in _LINES:
                 yield from _lines(file, name)
             else:
-                yield Place(file, name)
+                yield Place(file, name, origin=journals.origin_of(file))
+
+
+class _Journals:
+    """The calls of run folders, each journal read once however many of its reports are named one by one."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Mapping[Path, Finished]] = {}
+
+    def origin_of(self, file: Path) -> Origin | None:
+        """Where a report was judged first; None if it is none of a run folder."""
+        path = file.absolute()
+        run = path.parent.parent
+        if path.parent.name != REPORTS or not (run / JOURNAL).is_file():
+            return None
+        if run not in self._known:
+            self._known = {run: {one.path: one for one in finished_calls(run)}}
+        found = self._known[run].get(path)
+        return None if found is None else found.origin
 
 
 def _of_run(run: Path) -> Iterator[Place]:
@@ -86,7 +107,7 @@ def _of_run(run: Path) -> Iterator[Place]:
     for path in sorted((run / REPORTS).glob(f"*{_JSON}")):
         if path in known:
             one = known[path]
-            yield Place(path, path.stem, 0, 0, -1, one.report_digest, one.heard_at, one.recording)
+            yield Place(path, path.stem, 0, 0, -1, one.report_digest, one.heard_at, one.recording, one.origin)
         else:
             yield Place(path, path.stem)
 

@@ -1,7 +1,7 @@
 """Calls for the desk: the list with its filters, and one call with everything on it.
 
 Every query begins with ``visible_to``: an agent sees their own calls that were shared with them and nothing else;
-reviewers, leads and admins see all.
+reviewers, leads and admins see all. Of a call that was judged several times the list has the judgement that counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from analyzer.store.blindness import is_known, is_shown_in, shown_final_score, shown_score
 from analyzer.store.cursors import read_cursor, write_cursor
+from analyzer.store.judgements import counts
 from analyzer.store.search import calls_that_say
 from analyzer.store.tables import Appeal, Assignment, Call, Finding, User
 from analyzer.store.users import Viewer
@@ -34,7 +35,7 @@ SORTS: Mapping[str, InstrumentedAttribute[Any]] = {
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What a list of calls is narrowed to; None and empty mean everything. ``since`` and ``until`` are days, both
-    included, in the zone of ``midnight``."""
+    included, in the zone of ``midnight``. ``judgement``: ``other`` are those that do not count, ``all`` both."""
 
     q: str = ""
     agent: str = ""
@@ -48,6 +49,7 @@ class Filter:
     outcome: str = ""
     flag: str = ""
     assigned: str = ""
+    judgement: str = ""
     since: date | None = None
     until: date | None = None
     min_score: float | None = None
@@ -80,6 +82,19 @@ def find_call(session: Session, viewer: Viewer, call_pk: int) -> Call | None:
 def find_finding(session: Session, viewer: Viewer, finding_id: int) -> Finding | None:
     statement = select(Finding).join(Call, Finding.call_pk == Call.id).where(Finding.id == finding_id)
     return session.scalar(statement.where(visible_to(viewer)))
+
+
+def find_judgements(session: Session, viewer: Viewer, call: Call) -> Sequence[Call]:
+    """All judgements of a telephone call that this person may see, this one among them, newest first."""
+    newest = (Call.judged_at.desc(), Call.report_digest.desc(), Call.id.desc())
+    return session.scalars(select(Call).where(Call.origin == call.origin, visible_to(viewer)).order_by(*newest)).all()
+
+
+def count_judgements(session: Session, viewer: Viewer, calls: Iterable[Call]) -> dict[str, int]:
+    """How many judgements of the calls this person may see, by origin."""
+    wanted = Call.origin.in_({call.origin for call in calls})
+    rows = session.execute(select(Call.origin, func.count()).where(wanted, visible_to(viewer)).group_by(Call.origin))
+    return dict(rows.all())
 
 
 def list_calls(
@@ -118,6 +133,10 @@ def list_calls(
 
 
 def _conditions(session: Session, viewer: Viewer, wanted: Filter, now: datetime) -> Iterable[ColumnElement[bool]]:
+    if wanted.judgement == "other":
+        yield ~counts()
+    elif wanted.judgement != "all" and not _asks_for_work(wanted):
+        yield counts()
     if wanted.q.strip():
         yield or_(Call.id.in_(calls_that_say(session, wanted.q)), Call.call_id == wanted.q.strip())
     if wanted.agent:
@@ -156,6 +175,11 @@ def _by_finding(viewer: Viewer, wanted: Filter) -> Iterable[ColumnElement[bool]]
     if not wanted.outcome:
         asked.append(Finding.outcome.in_(("violation", "unsure")))
     yield Call.id.in_(select(Finding.call_pk).where(*asked, is_known(viewer)))
+
+
+def _asks_for_work(wanted: Filter) -> bool:
+    """What waits for somebody is listed whether it counts or not, so that nothing waits unseen."""
+    return wanted.assigned == "me" or wanted.flag in ("overdue", "appealed")
 
 
 def _by_work(viewer: Viewer, wanted: Filter, now: datetime) -> Iterable[ColumnElement[bool]]:

@@ -26,6 +26,7 @@ from analyzer.report import SCHEMA
 from analyzer.runs import RUN, Finished, digest, finished_calls
 from analyzer.store import audit, webhooks
 from analyzer.store.database import Store
+from analyzer.store.judgements import set_aside
 from analyzer.store.packs import pack_row
 from analyzer.store.search import add_to_index
 from analyzer.store.tables import (
@@ -213,7 +214,9 @@ def _import_call(
     session.flush()
     _add_parts(session, call, report, read.body)
     told = {"call": call.id, "score": call.score, "verdict": call.verdict, "criticals": call.criticals}
-    webhooks.emit(session, "call.imported", {**told, "findings": _told(session, call)}, at=now)
+    others = list(session.scalars(select(Call.id).where(Call.origin == call.origin, Call.id != call.id)))
+    again = {"counts": not (others and set_aside(session, [call.id])), "other_judgements": others}
+    webhooks.emit(session, "call.imported", {**told, **again, "findings": _told(session, call)}, at=now)
 
 
 def _told(session: Session, call: Call) -> list[dict[str, Any]]:
@@ -251,6 +254,7 @@ def _fill(
     agent_id = attributes.get("agent_id")
     recogniser = report.get("recogniser") or {}
     call.report_digest = read.finished.report_digest
+    call.origin, call.judged_at = read.finished.origin.key, read.finished.finished_at
     call.pack = pack_row(session, report["pack"], report["profile"], packs)
     call.direction, call.duration_ms = report["direction"], report["duration_ms"]
     call.started_at = _started_at(attributes.get("started_at"))

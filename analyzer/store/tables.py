@@ -67,7 +67,12 @@ class Pack(Base):
 
 class Call(Base):
     """A judged call. ``state`` is the least advanced of its findings' (analyzer.review.workflow), ``version`` grows
-    with every change, so that two people cannot overwrite each other unseen."""
+    with every change, so that two people cannot overwrite each other unseen.
+
+    origin     the same for all judgements of one telephone call (``runs.Origin.key``), of which one counts
+               (``store.judgements``)
+    judged_at  when its report was made
+    """
 
     __tablename__ = "calls"
     __table_args__ = (
@@ -79,6 +84,8 @@ class Call(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     call_id: Mapped[str] = mapped_column(index=True)
     report_digest: Mapped[str] = mapped_column(String(80))
+    origin: Mapped[str] = mapped_column(String(40), index=True)
+    judged_at: Mapped[datetime]
     pack_id: Mapped[int] = mapped_column(ForeignKey("packs.id"), index=True)
     direction: Mapped[str] = mapped_column(String(16))
     started_at: Mapped[datetime | None] = mapped_column(index=True)

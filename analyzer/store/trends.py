@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from analyzer.review.trends import NO_AGENT, NO_TEAM, AppealSum, Figures, HourSum, RuleSum, Scope, Sums, total
 from analyzer.store.blindness import blind_to
 from analyzer.store.calls import visible_to
+from analyzer.store.judgements import counts
 from analyzer.store.tables import Appeal, Call, RuleResult, User
 from analyzer.store.users import Viewer
 
@@ -26,9 +27,9 @@ def local_zone(at: datetime) -> timezone:
 
 
 def conditions(viewer: Viewer, scope: Scope, zone: timezone) -> list[ColumnElement[bool]]:
-    """Calls of the scope whose decisions this person may see: sums over one call would tell what a blind review
-    hides."""
-    found = [visible_to(viewer), ~blind_to(viewer)]
+    """Calls of the scope, each telephone call once, whose decisions this person may see: sums over one call would tell
+    what a blind review hides."""
+    found = [visible_to(viewer), counts(), ~blind_to(viewer)]
     if scope.since:
         found.append(Call.started_at >= datetime.combine(scope.since, time(), zone))
     if scope.until:

@@ -20,6 +20,7 @@ from analyzer.review.worth import (
     proposal,
     recall,
 )
+from analyzer.store.judgements import counts
 from analyzer.store.tables import AuditedSegment, Call, Finding, Review, RuleResult
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -81,7 +82,7 @@ def _decisions(
 
 def _status(session: Session) -> dict[str, str]:
     """How each rule stood in the newest calls."""
-    newest = select(Call.id).order_by(Call.id.desc()).limit(_LATEST_CALLS)
+    newest = select(Call.id).where(counts()).order_by(Call.id.desc()).limit(_LATEST_CALLS)
     rows = session.execute(
         select(RuleResult.rule, RuleResult.status)
         .where(RuleResult.call_pk.in_(newest.scalar_subquery()))

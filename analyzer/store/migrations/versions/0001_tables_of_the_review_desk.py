@@ -98,6 +98,8 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("call_id", sa.Text(), nullable=False),
         sa.Column("report_digest", sa.String(length=80), nullable=False),
+        sa.Column("origin", sa.String(length=40), nullable=False),
+        sa.Column("judged_at", UtcDateTime(), nullable=False),
         sa.Column("pack_id", sa.Integer(), nullable=False),
         sa.Column("direction", sa.String(length=16), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=True),
@@ -135,6 +137,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_calls_agent", ["agent_id", "started_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_calls_call_id"), ["call_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_calls_imported_at"), ["imported_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_calls_origin"), ["origin"], unique=False)
         batch_op.create_index(batch_op.f("ix_calls_pack_id"), ["pack_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_calls_score"), ["score"], unique=False)
         batch_op.create_index(batch_op.f("ix_calls_started_at"), ["started_at"], unique=False)
@@ -595,6 +598,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_calls_started_at"))
         batch_op.drop_index(batch_op.f("ix_calls_score"))
         batch_op.drop_index(batch_op.f("ix_calls_pack_id"))
+        batch_op.drop_index(batch_op.f("ix_calls_origin"))
         batch_op.drop_index(batch_op.f("ix_calls_imported_at"))
         batch_op.drop_index(batch_op.f("ix_calls_call_id"))
         batch_op.drop_index("ix_calls_agent")

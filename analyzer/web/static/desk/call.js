@@ -6,6 +6,7 @@ import { noticeText } from "../words.js";
 import { ask, isGood, post, troubleText } from "./api.js";
 import { isDecided, neighbour, nextUndecided, progress, splitFindings, withChanges } from "./call_state.js";
 import { button, FindingCards } from "./findings.js";
+import { drawJudgements } from "./judgements.js";
 import { onKeys } from "./keys.js";
 import { drawManual, missingItems } from "./manual.js";
 import { MissedDialog } from "./missed.js";
@@ -184,6 +185,7 @@ function shownFindings() {
 
 function drawHead() {
   drawScores(byId("scores"), detail);
+  drawJudgements(byId("judgements"), detail);
   const done = progress(detail.findings);
   drawProgress(byId("progress"), done);
   setData(byId("progress"), "done", done.total > 0 && done.decided === done.total);

@@ -8,7 +8,7 @@ import { tell } from "./toast.js";
 
 const TYPING_MS = 180; // after the last letter
 const COUNTED = 10_000;
-const MORE_FILTERS = ["rule", "category", "severity", "outcome", "direction", "min_score", "max_score", "assigned", "flag"];
+const MORE_FILTERS = ["rule", "category", "severity", "outcome", "direction", "min_score", "max_score", "assigned", "flag", "judgement"];
 
 const form = byId("filter");
 let running = null; // what is being fetched

@@ -24,14 +24,15 @@ onKeys({ j: () => list.step(1), k: () => list.step(-1), ArrowDown: () => list.st
 load();
 
 async function load(cursor = null) {
-  const answer = await ask(`/calls?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+  const answer = await ask(`/calls?judgement=all&limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
   if (!isGood(answer)) return tell(troubleText(answer), { kind: "bad" });
   calls = cursor ? [...calls, ...answer.body.calls] : answer.body.calls;
   next = answer.body.next;
   list.show(calls);
   show(byId("more"), next !== null);
   const waiting = calls.filter((call) => call.state === "shared").length;
-  write(byId("sums"), calls.length ? `共 ${answer.body.total} 通，待确认 ${waiting} 通` : "还没有下发给您的通话");
+  const again = calls.filter((call) => !call.counts).length; // another judgement of a call that is here as well
+  write(byId("sums"), calls.length ? `共 ${answer.body.total - again} 通，待确认 ${waiting} 通` : "还没有下发给您的通话");
   const wanted = Number(new URLSearchParams(location.search).get("call"));
   if (!cursor) list.choose(calls.find((one) => one.id === wanted) ?? calls.find((one) => one.state === "shared") ?? calls[0]);
   document.documentElement.dataset.ready = "true";
@@ -43,7 +44,7 @@ function drawItem(call) {
   return [
     title,
     make("span", "item-end", STATES[call.state] ?? call.state),
-    make("span", "item-line", `${call.started_at ? call.call_id : "时间未知"} · ${clockText(call.duration_ms)}`),
+    make("span", "item-line", `${call.started_at ? call.call_id : "时间未知"} · ${clockText(call.duration_ms)}${call.counts ? "" : " · 不计入统计"}`),
     make("span", "item-end", `${score === null ? "无法评分" : `${score} 分`} ${VERDICTS[call.final_verdict ?? call.verdict] ?? ""}`),
   ];
 }
@@ -74,8 +75,16 @@ function draw() {
 function head() {
   const link = make("a", "", "看全文");
   link.href = `/calls/${detail.id}`;
+  const others = detail.all_judgements.filter((one) => one.id !== detail.id).map(otherJudgement);
   const title = make("h2", "", `${moment(detail.started_at) || detail.call_id} · ${clockText(detail.duration_ms)}`);
-  return make("header", "sheet-head", title, make("span", "hint", detail.started_at ? detail.call_id : "时间未知"), link);
+  return make("header", "sheet-head", title, make("span", "hint", detail.started_at ? detail.call_id : "时间未知"), link, ...others);
+}
+
+/** The same call, judged by other rules and shared as well. */
+function otherJudgement({ id, score, final_score, counts }) {
+  const link = make("a", "", `另一次评分 ${final_score ?? score ?? "无"} 分（${counts ? "计入统计" : "不计入统计"}）`);
+  link.href = `/my?call=${id}`;
+  return link;
 }
 
 function figures() {

@@ -25,7 +25,7 @@ function unknownFinal(why) {
   return part;
 }
 
-function scorePart(name, score, verdict, classes = "") {
+export function scorePart(name, score, verdict, classes = "") {
   const word = make("span", "verdict", makeShape(VERDICT_SHAPES[verdict] ?? ""), VERDICTS[verdict] ?? "");
   if (verdict) word.dataset.verdict = verdict;
   return make("span", `score-part ${classes}`, make("span", "label", name), make("strong", "score", score === null ? "无" : String(score)), word);
