@@ -480,7 +480,7 @@ def likely_swapped(utterances: Iterable[Utterance]) -> str | None:
     """Why the two sides of a call look swapped, in Chinese, or None: the side that greets, offers service and gives a
     staff number should be the agent. Told from what is said alone, whatever the pack."""
     told = list(utterances)
-    agent, customer = (agent_signs(one for one in told if one.role is role) for role in _TAKES_TURNS)
+    agent, customer = (agent_signs(one for one in told if one.role is role) for role in (Role.AGENT, Role.CUSTOMER))
     if len(customer) < _CERTAIN or agent:
         return None
     return f"声道可能接反：客户一侧说了坐席才说的话（{'、'.join(sorted(customer))}）"
