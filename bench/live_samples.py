@@ -5,10 +5,11 @@
 ``analyzer serve`` with the demo model in a process of its own; every sample is sent as 20 ms packets at 16 kHz, all
 from the same moment on, and followed by a client of its event stream. Reports are compared byte for byte. Two delays:
 
-- per final, from the end of its last character to its arrival at that client: the end in the recording's script
-  (truth.json), and that which the recogniser gives, which may be early, since the aligner lets a last character end
-  before its voice does. A final is lost if the report that ``analyzer score`` makes of the recording has a turn that
-  never came;
+- per final, from the end of its last character to its arrival at that client. That end is in the recording's script
+  (truth.json); which character was the last is told by the voiced time of the final, or, as a second figure, by the
+  recogniser's times. Those leave a last character out now and then, which then counts as delay, since the aligner lets
+  characters end before their voice does. The third figure is from the recogniser's end itself. A final is lost if the
+  report that ``analyzer score`` makes of the recording has a turn that never came;
 - in running speech, per character of a final with more speech after it: from its end to the arrival of the first
   interim event in which two passes agree on it, or of the final.
 
@@ -35,6 +36,7 @@ from websockets.sync.client import ClientConnection, connect
 from analyzer.asr import WhisperRecogniser
 from analyzer.audio import Recording, find_recordings
 from analyzer.catalog import load_pack
+from analyzer.live.journal import FOLDER, read_journal
 from analyzer.models import resolve
 from analyzer.pipeline import score_recordings
 from analyzer.runs import RunFolder, file_stem
@@ -118,21 +120,25 @@ def serve_samples(recordings: Sequence[Recording], folder: Path) -> tuple[list[C
 
 @dataclass(slots=True)
 class Delays:
-    """ms: of each final, from the end in the script and from the recogniser's, and of characters in running speech."""
+    """ms: of each final, from the end in the script (of the last character in its voiced time, of the last one by the
+    recogniser's times) and from the recogniser's end; of characters in running speech."""
 
     spoken: list[float] = field(default_factory=list)
+    spoken_by_times: list[float] = field(default_factory=list)
     recognised: list[float] = field(default_factory=list)
     running: list[float] = field(default_factory=list)
 
     def add(self, other: Delays) -> None:
         self.spoken += other.spoken
+        self.spoken_by_times += other.spoken_by_times
         self.recognised += other.recognised
         self.running += other.running
 
 
-def delays(call: Call, began: float) -> Delays:
+def delays(call: Call, began: float, journal: Path) -> Delays:
     found = Delays()
     ends = script_ends(call.recording)
+    voiced = voiced_stretches(journal)
     agreed: dict[str, list[tuple[float, int]]] = {}  # by role: when how many spoken characters were agreed on
     for at, line in call.seen:
         event = json.loads(line)
@@ -142,9 +148,12 @@ def delays(call: Call, began: float) -> Delays:
             agreed.setdefault(event["role"], []).append((at_ms, count))
         elif event["type"] == "utterance":
             found.recognised.append(at_ms - event["end_ms"])
-            end_ms = last_end(ends[event["role"]], event["start_ms"], event["end_ms"])
-            if end_ms is not None:
-                found.spoken.append(at_ms - end_ms)
+            characters, (start_ms, end_ms) = ends[event["role"]], (event["start_ms"], event["end_ms"])
+            stretch = next(span for span in voiced[event["role"]] if span[0] <= start_ms and end_ms <= span[1])
+            if (end := last_end(characters, *stretch)) is not None:
+                found.spoken.append(at_ms - end)
+            if (end := last_end(characters, start_ms - SLACK_MS, end_ms + SLACK_MS)) is not None:
+                found.spoken_by_times.append(at_ms - end)
             found.running += _running(event, at_ms, agreed.pop(event["role"], []))
     return found
 
@@ -158,13 +167,21 @@ def script_ends(recording: Recording) -> dict[str, list[tuple[int, int]]]:
     return ends
 
 
-def last_end(characters: Sequence[tuple[int, int]], start_ms: int, end_ms: int) -> int | None:
-    """The end of the last character said in what was recognised from ``start_ms`` to ``end_ms``; None if there is none.
+def voiced_stretches(journal: Path) -> dict[str, list[tuple[int, int]]]:
+    """First and last voiced ms of every stretch that was recognised, per role."""
+    stretches: dict[str, list[tuple[int, int]]] = {"agent": [], "customer": []}
+    _, entries = read_journal(journal)
+    for entry in entries:
+        spans = entry.get("heard", {}).get("activity", ())
+        for role in {role for role, _, _ in spans}:
+            own = [(start, end) for who, start, end in spans if who == role]
+            stretches[role].append((own[0][0], own[-1][1]))
+    return stretches
 
-    A character whose middle is up to ``SLACK_MS`` later belongs to it: the recogniser's end is early, and the next
-    stretch begins a pause later.
-    """
-    within = [end for start, end in characters if start_ms - SLACK_MS <= (start + end) / 2 <= end_ms + SLACK_MS]
+
+def last_end(characters: Sequence[tuple[int, int]], start_ms: int, end_ms: int) -> int | None:
+    """The end of the last character whose middle is between two moments; None if there is none."""
+    within = [end for start, end in characters if start_ms <= (start + end) / 2 <= end_ms]
     return max(within, default=None)
 
 
@@ -198,11 +215,12 @@ def main() -> None:
                 for kind in ("scored", "live")
             ]
             same += reports[0] == reports[1]
-            of_call = delays(call, began)
+            of_call = delays(call, began, folder / "live" / FOLDER / f"{file_stem(call.recording.call_id)}.jsonl")
             lost += len(json.loads(reports[0])["turns"]) - len(of_call.recognised)
             found.add(of_call)
     print(f"{len(recordings)} calls at once, {len(found.recognised)} finals, {lost} lost")
     print(f"end of speech by the script -> final at the client: {_spread(found.spoken)} ({len(found.spoken)})")
+    print(f"the same, last character by the recogniser's times: {_spread(found.spoken_by_times)}")
     print(f"end of speech by the recogniser -> final at the client: {_spread(found.recognised)}")
     running = found.running
     print(f"phrase ends in running speech -> its text agreed at the client: {_spread(running)} ({len(running)})")

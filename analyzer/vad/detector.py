@@ -7,10 +7,11 @@ Theory of operation.
                                                tones ─────── not a voice ────┘
 
 webrtcvad opens the gate (three voiced frames among the last ten; a single one while a stretch is open) and shuts it
-when it has heard nothing for 300 ms; only while it is open does Silero decide. While it is shut between stretches,
-decisions lag 300 ms behind the audio: opening it lets Silero hear the onset, and the silence before it, from a fresh
-state. Tone spectra are made only where they can matter: where Silero is not sure of silence, and where webrtcvad hears
-voice all the time and Silero none, which is what a tone is like.
+when it has heard nothing for 300 ms; only while it is open does Silero decide. Once a stretch is believed Silero does
+not decide alone: it remembers a voice for longer than webrtcvad, so what it is not sure of webrtcvad must hear too.
+While the gate is shut between stretches, decisions lag 300 ms behind the audio: opening it lets Silero hear the onset,
+and the silence before it, from a fresh state. Tone spectra are made only where they can matter: where Silero is not
+sure of silence, and where webrtcvad hears voice all the time and Silero none, which is what a tone is like.
 
 Everything is decided in steps of 128 ms of this role's own audio, counted from its start. How the audio was cut into
 calls of `feed` therefore changes nothing, nor does anything on another channel. Silero is run over as many steps at
@@ -36,6 +37,7 @@ from analyzer.vad.tape import Tape
 STEP = 4 * silero.WINDOW  # samples decided at once
 AHEAD = 8  # steps that Silero hears in one run at most: more gain nothing
 ENTER, STAY = 0.4, 0.15  # Silero's probability that starts a stretch, and that counts as voice once it is open
+SURE = 0.5  # and from which on webrtcvad, that misses soft voices, is not asked
 TONE_FRAMES = (tones.REACH + 2 * tones.FRAME) // FRAME - 1  # whole frames a steady tone has lasted when it is noticed
 _MARGIN = tones.REACH + (RECENT + 8) * FRAME  # audio kept behind the step: what tones and a gate that opens look at
 _SILENCE_DB = -120.0
@@ -137,8 +139,17 @@ class SpeechDetector:
             self._probabilities = self._probabilities[: self._stepped // silero.WINDOW - self._first_window]
         energies = self._energies(first, until)
         for frame, p, is_tone, energy in zip(range(first, until), probabilities, steady, energies, strict=True):
-            voiced = p >= (ENTER if self._endpointer.state is State.QUIET else STAY)
+            voiced = self._is_voice(frame, p)
             yield from self._endpointer.feed(voiced, energy, frame - TONE_FRAMES + 1 if is_tone else None)
+
+    def _is_voice(self, frame: int, probability: float) -> bool:
+        """Silero goes on for 200 ms or more after a voice has ended, webrtcvad for 100: both must still hear it, unless
+        Silero is sure or there is not enough voice yet to believe it."""
+        if self._endpointer.state is State.QUIET:
+            return probability >= ENTER
+        if self._endpointer.state is State.STARTING or probability >= SURE:
+            return probability >= STAY
+        return probability >= STAY and self._gate.heard_something(frame, frame + 1)
 
     def _hear_windows(self) -> None:
         """Let Silero hear the step, if it has not yet, and those after it that will be wanted in any case."""

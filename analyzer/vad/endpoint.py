@@ -27,13 +27,13 @@ ENOUGH = frames(120)  # voiced frames to believe a start: a 200 ms 嗯 has about
 BLIP_END = frames(300)  # silence that ends a start never believed
 BRIDGED = frames(150)  # silence inside a voiced span: a stop consonant's closure, not a pause
 PRE_ROLL = frames(300)  # real audio before the first voiced frame
-TAIL = frames(300)  # and after the last one, at most half the silence that ended the stretch
+TAIL = frames(240)  # and after the last one, at most half the silence that ended the stretch
 LONGEST = frames(15_000)  # a stretch is cut here at the latest
 CUT_WITHIN = frames(2_000)  # in the quietest frame of its last so many
 HARD_ENDS = (  # silence that ends a stretch which is at least so long, longest first
     (frames(12_000), frames(210)),
     (frames(8_000), frames(300)),
-    (0, frames(600)),  # under the 700 ms that part two utterances
+    (0, frames(540)),  # after the 110 ms for which a voice seems to go on: under the 700 ms that part two utterances
 )
 
 
