@@ -142,17 +142,37 @@ def test_speech_over_a_tone_is_found() -> None:
     assert voiced_ms(detect(over)) >= 0.7 * voiced_ms(detect(speech))
 
 
-def test_a_murmur_too_faint_for_webrtcvad_keeps_no_stretch_open() -> None:
-    """On this leg the other one leaks at -54 dBFS; Silero alone goes on for as long as that does."""
+@functools.cache
+def customer_of_a_leaking_call() -> tuple[Samples, tuple[Span, ...]]:
+    """A whole leg on which the other one leaks at -54 dBFS, and what is said on it."""
     (recording,) = find_recordings([SAMPLES / "telecom-data-plan" / "call.m4a"]).recordings
     leg = np.concatenate([block.channels[Role.CUSTOMER] for block in decode(recording)])
     truth = json.loads((SAMPLES / "telecom-data-plan" / "truth.json").read_text("utf-8"))
     spoken = [Span(*times) for turn in truth["turns"] if turn["role"] == "customer" for times in turn["chars"]]
+    return leg, tuple(spoken)
+
+
+def test_a_murmur_too_faint_for_webrtcvad_keeps_no_stretch_open() -> None:
+    """Silero alone goes on for as long as the other leg leaks."""
+    leg, spoken = customer_of_a_leaking_call()
     near = np.zeros(len(leg) // 16 + 1, np.bool_)
     for span in spoken:
         near[max(0, span.start_ms - 200) : span.end_ms + 200] = True
     false_ms = sum(int((~near[s.start_ms : s.end_ms]).sum()) for segment in detect(leg) for s in segment.speech)
-    assert false_ms <= 2_500  # 17 s before webrtcvad had a say in open stretches
+    assert false_ms <= 400  # 17 s before webrtcvad had a say in open stretches, 0.8 s before it had one in each frame
+
+
+def test_a_voice_is_over_soon_after_its_last_character() -> None:
+    """Silero alone remembers it for up to 300 ms."""
+    leg, spoken = customer_of_a_leaking_call()
+    stretches = [
+        (segment, [span.end_ms for span in spoken if segment.span.overlap_ms(span)]) for segment in detect(leg)
+    ]
+    after_ms = sorted(segment.speech[-1].end_ms - max(said) for segment, said in stretches if said)
+    assert len(after_ms) >= 5
+    assert after_ms[0] >= -30
+    assert after_ms[len(after_ms) // 2] <= 180
+    assert after_ms[-1] <= 230
 
 
 def test_silero_hears_little_more_than_webrtcvad_calls_speech(monkeypatch: pytest.MonkeyPatch) -> None:
