@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import case, delete, exists, insert, select
+from sqlalchemy import case, delete, exists, insert, select, text
 from sqlalchemy.orm import Session
 
 from analyzer.audio import Layout, find_recordings
@@ -26,7 +26,7 @@ from analyzer.report import SCHEMA
 from analyzer.runs import RUN, Finished, digest, finished_calls
 from analyzer.store import audit, webhooks
 from analyzer.store.database import Store
-from analyzer.store.judgements import set_aside
+from analyzer.store.judgements import note_siblings, set_aside
 from analyzer.store.packs import pack_row
 from analyzer.store.search import add_to_index
 from analyzer.store.tables import (
@@ -45,6 +45,7 @@ from analyzer.store.tables import (
 )
 
 MOST_TOLD = 100  # findings of a call, to webhooks
+_LOCK = 0x696D7074  # PostgreSQL's advisory lock of imports: "impt"
 BATCH = 40  # calls per transaction: others get the write lock in between
 _SEVERITIES = {"critical": "criticals", "major": "majors", "minor": "minors"}
 _SHOWN = ("violation", "unsure")
@@ -104,6 +105,7 @@ def import_run(
     for chunk in (changed[start : start + BATCH] for start in range(0, len(changed), BATCH)):
         read = list(_read_all(chunk, result.faults))
         with store.writing() as session:
+            _wait_for_other_imports(session)
             for one in read:
                 recording = _recording(one.finished, where)
                 _import_call(session, run_id, one, recording=recording, packs=packs, now=now(), result=result)
@@ -168,6 +170,12 @@ def _recording(finished: Finished, elsewhere: Mapping[str, list[dict[str, Any]]]
 # ---- writing
 
 
+def _wait_for_other_imports(session: Session) -> None:
+    """SQLite's write transactions exclude each other already (Store.writing)."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
 def _run_row(session: Session, path: Path, now: datetime) -> Run:
     place = str(path.absolute())
     row = session.scalar(select(Run).where(Run.path == place))
@@ -214,7 +222,7 @@ def _import_call(
     session.flush()
     _add_parts(session, call, report, read.body)
     told = {"call": call.id, "score": call.score, "verdict": call.verdict, "criticals": call.criticals}
-    others = list(session.scalars(select(Call.id).where(Call.origin == call.origin, Call.id != call.id)))
+    others = note_siblings(session, call)
     again = {"counts": not (others and set_aside(session, [call.id])), "other_judgements": others}
     webhooks.emit(session, "call.imported", {**told, **again, "findings": _told(session, call)}, at=now)
 

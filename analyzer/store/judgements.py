@@ -4,8 +4,8 @@ The one that people took furthest counts: shared with its agent, else decided on
 Among those that got equally far, and where nobody has touched any, the newest. So new rules show in the figures at
 once, and what somebody was told or decided stays what it was, until people take the newer judgement as far.
 
-Nothing of this is stored: whether a call counts follows from its work and that of its siblings, so it cannot go stale,
-and the order of imports plays no part.
+Which one counts is not stored: it follows from its work and that of its siblings, so it cannot go stale, and the order
+of imports plays no part. Stored is only that there were siblings at all (``note_siblings``): most calls have none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, case, exists, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
 from analyzer.review.workflow import Round
@@ -23,11 +23,21 @@ _UNTOUCHED = ("auto", "assigned")
 
 
 def counts() -> ColumnElement[bool]:
-    """The condition under which a call counts: no other judgement of it goes before. Work is looked at of calls only
-    that have another judgement; for the others it costs one look into an index."""
+    """The condition under which a call counts: no other judgement of it goes before."""
     other = aliased(Call)
     is_sibling = and_(other.origin == Call.origin, other.id != Call.id)
-    return ~exists().where(is_sibling, tuple_(*_rank(other)) > tuple_(*_rank(Call))).correlate(Call)
+    is_before = exists().where(is_sibling, tuple_(*_rank(other)) > tuple_(*_rank(Call))).correlate(Call)
+    return or_(Call.is_judged_again.is_(False), ~is_before)
+
+
+def note_siblings(session: Session, call: Call) -> list[int]:
+    """The call's other judgements, once it is stored; all of them are marked. On PostgreSQL whoever imports does so
+    alone (``importing``), else two siblings that come at once would not see each other."""
+    others = list(session.scalars(select(Call.id).where(Call.origin == call.origin, Call.id != call.id)))
+    if others:  # by the table, since it is no change of theirs that a reviewer has to look at: versions stay
+        marked = update(Call.__table__).where(Call.origin == call.origin)  # type: ignore[arg-type]
+        session.execute(marked.values(is_judged_again=True))
+    return others
 
 
 def set_aside(session: Session, call_pks: Iterable[int]) -> set[int]:

@@ -72,6 +72,7 @@ class Call(Base):
     origin     the same for all judgements of one telephone call (``runs.Origin.key``), of which one counts
                (``store.judgements``)
     judged_at  when its report was made
+    is_judged_again  another judgement of it was imported once, and may be gone by now
     """
 
     __tablename__ = "calls"
@@ -86,6 +87,7 @@ class Call(Base):
     report_digest: Mapped[str] = mapped_column(String(80))
     origin: Mapped[str] = mapped_column(String(40), index=True)
     judged_at: Mapped[datetime]
+    is_judged_again: Mapped[bool] = mapped_column(default=False)
     pack_id: Mapped[int] = mapped_column(ForeignKey("packs.id"), index=True)
     direction: Mapped[str] = mapped_column(String(16))
     started_at: Mapped[datetime | None] = mapped_column(index=True)

@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.Column("report_digest", sa.String(length=80), nullable=False),
         sa.Column("origin", sa.String(length=40), nullable=False),
         sa.Column("judged_at", UtcDateTime(), nullable=False),
+        sa.Column("is_judged_again", sa.Boolean(), nullable=False),
         sa.Column("pack_id", sa.Integer(), nullable=False),
         sa.Column("direction", sa.String(length=16), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=True),
