@@ -351,12 +351,12 @@ def _serve(
     offline: bool,
     shows_token: bool,
 ) -> None:
+    from analyzer import memory
     from analyzer.catalog import load_pack
     from analyzer.desk.rulework import folder_in_force
-    from analyzer.serve import memory
     from analyzer.serve import run as server
 
-    memory.hold_together()
+    memory.settle(memory.LEVEL)
     rules = load_pack(folder_in_force(review.packs) if pack == "standard" else pack, profile)
     workers = max(2, min(SERVE_WORKERS, os.cpu_count() or 1))
     recogniser = load_recogniser(model, device, workers, offline=offline)

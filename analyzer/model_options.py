@@ -71,12 +71,15 @@ def load_recogniser(
     name: str, device: Device, workers: int | None, *, offline: bool, for_volume: bool = False
 ) -> WhisperRecogniser:
     """workers: batches computed at once; None leaves it to the engine, which knows the device. for_volume: one at a
-    time on a GPU, whatever ``workers`` says: a second one gains little there and takes its memory again"""
+    time on a GPU, whatever ``workers`` says: a second one gains little there and takes its memory again; and memory
+    for speed (``analyzer.memory``)"""
+    from analyzer import memory
     from analyzer.asr import WhisperRecogniser
     from analyzer.asr.engine import choose_device
 
-    if for_volume and choose_device(device) == "cuda":
-        workers = None
+    if for_volume:
+        memory.settle(memory.FAST)
+        workers = None if choose_device(device) == "cuda" else workers
     return WhisperRecogniser(resolve_model(name, offline=offline), device=device, workers=workers)
 
 

@@ -34,6 +34,7 @@ from analyzer.errors import ConfigError
 from analyzer.live.hub import Hub
 from analyzer.live.scheduler import Scheduler
 from analyzer.live.warming import warm_up
+from analyzer.memory import keep_giving_back
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
 from analyzer.serve.app import create_app, create_desk_app
@@ -42,7 +43,6 @@ from analyzer.serve.chores import Chores
 from analyzer.serve.desk import Desk
 from analyzer.serve.gate import MOST_BYTES
 from analyzer.serve.imports import Importer
-from analyzer.serve.memory import keep_giving_back
 from analyzer.serve.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""How the C library hands memory out in a server, seen in processes of their own: it cannot be undone."""
+"""How the C library hands memory out, seen in processes of their own: it cannot be undone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.serve.memory import SETTINGS
+from analyzer import memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
 
+VARIABLES = {variable for _, variable, _ in (*memory.LEVEL, *memory.FAST)}
 TRY = """
 import ctypes, sys, threading
-from analyzer.serve.memory import hold_together
-hold_together()
+from analyzer import memory
+memory.settle(getattr(memory, sys.argv[2]))
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
 libc.malloc.argtypes = [ctypes.c_size_t]
@@ -40,11 +41,11 @@ libc.fclose(file)
 """
 
 
-def told(folder: Path, **environment: str) -> tuple[int, int]:
+def told(folder: Path, settings: str = "LEVEL", **environment: str) -> tuple[int, int]:
     """Arenas, and bytes that were asked of the kernel by themselves."""
-    known = {name: value for name, value in os.environ.items() if name not in {one for _, one, _ in SETTINGS}}
+    known = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     file = folder / "malloc.xml"
-    subprocess.run([sys.executable, "-c", TRY, file], env={**known, **environment}, check=True)
+    subprocess.run([sys.executable, "-c", TRY, file, settings], env={**known, **environment}, check=True)
     said = file.read_text()
     mapped = re.findall(r'<total type="mmap" count="\d+" size="(\d+)"/>', said)
     return said.count("<heap nr="), int(mapped[-1])
@@ -54,6 +55,12 @@ def test_all_threads_share_two_arenas_and_large_blocks_come_from_none(tmp_path: 
     arenas, mapped = told(tmp_path)
     assert arenas == 2
     assert mapped >= 8 << 20
+
+
+def test_a_batch_run_has_one_arena_and_blocks_of_all_sizes_come_from_it(tmp_path: Path) -> None:
+    arenas, mapped = told(tmp_path, "FAST")
+    assert arenas == 1
+    assert mapped < 8 << 20
 
 
 @pytest.mark.parametrize("variable", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
