@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analyzer.audio import decode, find_recordings
 from analyzer.types import Role, Span
-from analyzer.vad import CallDetector, Segment, SpeechDetector
+from analyzer.vad import CallDetector, Segment, SpeechDetector, tones
 from analyzer.vad.endpoint import FRAME_MS, LONGEST, TRANSITIONS, Endpointer, Event, State, Stretch
 from analyzer.vad.silero import CONTEXT, WINDOW, SpeechModel
 
@@ -199,6 +199,18 @@ def test_what_silero_says_of_a_window_does_not_depend_on_how_many_it_hears_at_on
         return b"".join(model.probabilities(run).tobytes() for run in runs)
 
     assert hear(1) == hear(4) == hear(12) == hear(30)
+
+
+def test_how_steady_a_frame_sounds_does_not_depend_on_how_many_are_looked_at_at_once() -> None:
+    audio = np.concatenate([agent_speech()[: 2 * RATE], tone((440, 480), 1)])
+    audio = audio[: tones.REACH + 61 * tones.FRAME]
+
+    def look(n_frames: int) -> bytes:
+        step = n_frames * tones.FRAME
+        ends = range(step, 60 * tones.FRAME + 1, step)
+        return b"".join(tones.unforeseen(audio[end - step : tones.REACH + tones.FRAME + end]).tobytes() for end in ends)
+
+    assert look(1) == look(4) == look(5) == look(30) == look(60)
 
 
 # ---- segments

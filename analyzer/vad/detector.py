@@ -15,8 +15,8 @@ sure of silence, and where webrtcvad hears voice all the time and Silero none, w
 
 Everything is decided in steps of 128 ms of this role's own audio, counted from its start. How the audio was cut into
 calls of `feed` therefore changes nothing, nor does anything on another channel. Silero is run over as many steps at
-once as have come and are sure to be wanted, because a run costs as much as two windows; what it says of a window does
-not depend on that (tests hold it to it).
+once as have come and are sure to be wanted, because a run costs as much as two windows; tone spectra are made of as
+many. What either says of a window or frame does not depend on that (tests hold them to it).
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class SpeechDetector:
         self._first_window = 0  # place of _probabilities[0]
         self._probabilities: NDArray[np.float32] = np.zeros(0, np.float32)
         self._last_likely = -TONE_FRAMES  # last frame in which Silero was not sure of silence
+        self._first_tone = 0  # frame of _is_tone[0]
+        self._is_tone: list[bool] = []
 
     @property
     def settled_ms(self) -> int:
@@ -178,10 +180,16 @@ class SpeechDetector:
         self._last_likely = likely[-1] if likely else self._last_likely
         if not (likely or was_likely or self._gate.all_voiced(first, until)):
             return [False] * (until - first)
+        if not self._first_tone <= first < until <= self._first_tone + len(self._is_tone):
+            self._hear_tones(first)
+        return self._is_tone[first - self._first_tone : until - self._first_tone]
+
+    def _hear_tones(self, first: int) -> None:
+        """From this frame on, as far as webrtcvad knocks: there Silero will mostly be unsure."""
+        until = self._sure_until() // FRAME
         start = (first + 1) * FRAME - tones.REACH - 2 * FRAME
         heard = self._tape.read(start, until * FRAME - start)
-        steady: list[bool] = (tones.unforeseen(heard) < tones.STEADY).tolist()
-        return steady
+        self._first_tone, self._is_tone = first, (tones.unforeseen(heard) < tones.STEADY).tolist()
 
     def _energies(self, first: int, until: int) -> list[float]:
         """Mean square of each frame, for the place of a forced cut."""

@@ -32,6 +32,7 @@ class Gate:
         self._voiced: list[bool] = []
         self._knocks: list[bool] = []
         self._recent: deque[bool] = deque([False] * RECENT, maxlen=RECENT)
+        self._n_recent = 0  # voiced ones among them
 
     @property
     def heard(self) -> int:
@@ -44,9 +45,10 @@ class Gate:
         size = 2 * FRAME
         for start in range(0, len(frames), size):
             voiced = self._ear.is_speech(frames[start : start + size], SAMPLE_RATE)
+            self._n_recent += voiced - self._recent[0]
             self._recent.append(voiced)
             self._voiced.append(voiced)
-            self._knocks.append(sum(self._recent) >= OPENS_AT)
+            self._knocks.append(self._n_recent >= OPENS_AT)
 
     def knocks(self, first: int, until: int) -> bool:
         """Does speech seem to begin, or to go on, in these frames?"""
