@@ -16,8 +16,15 @@ the one with the least wall time among those within a point of the lowest error 
 
 Ratios are medians over rounds; each round runs all paths, every other one backwards. CER over 汉字, micro-averaged, of
 each channel against the script in truth.json. A ratio against a path whose CER differs by more than a point is not
-claimed, and printed as "-". With --random there is no text and so no CER: each path decodes as many tokens as the
-speech in its windows is worth at 4.5 tokens a second, and the ratios say what the windows and batches cost, no more.
+claimed, and printed as "-". With --random there is no text and so no CER: each path decodes as many tokens in all as
+the calls' speech is worth at 4.5 tokens a second, shared out evenly over its windows (counted in a run before,
+unmeasured), and the ratios say what the windows and batches cost, no more. Of turns that were cut by ``--turns``
+faster-whisper's voice detection finds not even half at its own threshold: there it gets ours, so that all paths hear
+all.
+
+faster-whisper's paths run in a process of their own, with the C library's memory as anybody has it: ``analyzer
+score`` sets it for speed (``analyzer.memory``), and so does this script for ours. Only one of the two works at a time.
+
 ``--turns 3`` cuts the samples' slow utterances into turns of 3 s on average, as people on the telephone take them.
 With ``--scaling --random`` the engine does that work and the scripts' words go on to the rules.
 """
@@ -26,6 +33,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import statistics
@@ -35,11 +43,13 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
@@ -48,6 +58,7 @@ from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 
+from analyzer import memory
 from analyzer.asr import WhisperRecogniser, Window
 from analyzer.asr.engine import COMMON_TEXT, Task
 from analyzer.asr.windows import OneByOne
@@ -76,23 +87,36 @@ class Call:
     said: Mapping[Role, str]
 
 
+class Measured(NamedTuple):
+    """The text of each channel, in the order of ``channels_of``, and what it cost."""
+
+    heard: list[str]
+    wall_s: float
+    cpu_s: float
+
+
+def timed(run: Callable[[], list[str]]) -> Measured:
+    wall, cpu = time.perf_counter(), time.process_time()
+    heard = run()
+    return Measured(heard, time.perf_counter() - wall, time.process_time() - cpu)
+
+
 @dataclass(slots=True)
 class Way:
-    """One way to do the work: all calls in, the text of each channel out, in the order of ``channels_of``."""
+    """One way to do the work on all calls."""
 
     name: str
-    run: Callable[[], list[str]]
+    run: Callable[[], Measured]
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     cer: float | None = None
 
     def measure(self, said: Sequence[str] | None) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
-        heard = self.run()
-        self.wall_s.append(time.perf_counter() - wall)
-        self.cpu_s.append(time.process_time() - cpu)
+        measured = self.run()
+        self.wall_s.append(measured.wall_s)
+        self.cpu_s.append(measured.cpu_s)
         if said is not None:
-            self.cer = character_error_rate(said, heard)
+            self.cer = character_error_rate(said, measured.heard)
 
 
 def read_calls(folder: Path) -> list[Call]:
@@ -144,6 +168,7 @@ def float_samples(samples: Samples) -> NDArray[np.float32]:
 Settings = Mapping[str, Any]
 PLAIN = {"without_timestamps": True, "condition_on_previous_text": False}
 PAUSES = {"min_silence_duration_ms": 500, "speech_pad_ms": 300}  # about where our detector cuts
+HEARS_ALL = {"threshold": 0.15, "neg_threshold": 0.1}  # our detector's, once somebody speaks
 TRANSCRIBE: dict[str, Settings] = {"defaults": {}, "no timestamps": PLAIN, "no fallback": {**PLAIN, "temperature": 0}}
 TRANSCRIBE_VAD: dict[str, Settings] = {
     "defaults": {},
@@ -170,10 +195,10 @@ class Rival:
 
     name: str
     settings: Mapping[str, Settings]
-    run: Callable[[Settings], list[str]]
+    run: Callable[[Settings], Measured]
 
     def defaults(self) -> Way:
-        return Way(f"{self.name}, defaults", lambda: self.run({}))
+        return Way(f"{self.name}, defaults", lambda: self.run(self.settings["defaults"]))
 
     def tried(self, said: Sequence[str] | None) -> Way:
         """The best of the settings, each run once."""
@@ -187,6 +212,69 @@ class Rival:
         lowest = min(way.cer or 0.0 for way in ways)
         best = min((way for way in ways if (way.cer or 0.0) <= lowest + CLAIMABLE), key=lambda way: way.wall_s[0])
         return Way(f"{self.name}, best: {best.name}", best.run)
+
+
+Theirs = tuple[str, Mapping[str, Settings], Callable[[Settings], list[str]]]  # name, settings, what does all calls
+
+
+class Counting(WhisperModel):  # type: ignore[misc]
+    """Counts the windows it encodes."""
+
+    n_windows = 0
+
+    def encode(self, features: NDArray[np.float32]) -> Any:
+        self.n_windows += len(features) if features.ndim == 3 else 1
+        return super().encode(features)
+
+
+def serve_rivals(
+    to_parent: Connection,
+    model: Path,
+    calls: list[Call],
+    *,
+    beam: int,
+    cores: int,
+    never: list[int] | None,
+    in_short_turns: bool,
+) -> None:
+    """Life of the process that runs their paths: what there is, then each as it is asked for. never: see
+    ``silence_ends_nothing``; None with a trained model"""
+    whisper = Counting(str(model), device="cpu", compute_type="int8", cpu_threads=cores)
+    if never is None:
+        rivals = trained_rivals(whisper, calls, beam)
+    else:
+        rivals = random_rivals(whisper, calls, beam=beam, never=never, in_short_turns=in_short_turns)
+    to_parent.send([(name, settings) for name, settings, _ in rivals])
+    runs = {name: run for name, _, run in rivals}
+    warm = set()
+    while (asked := to_parent.recv()) is not None:
+        name, settings = asked
+        if str(asked) not in warm:  # caches, and the windows to count
+            runs[name](settings)
+            warm.add(str(asked))
+        to_parent.send(timed(partial(runs[name], settings)))
+
+
+@contextmanager
+def rivals_beside(model: Path, calls: list[Call], **settings: Any) -> Iterator[list[Rival]]:
+    """Their paths, in a process of their own. settings: of ``serve_rivals``"""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=serve_rivals, args=(theirs, model, calls), kwargs=settings, daemon=True)
+    process.start()
+    theirs.close()
+
+    def run(name: str, settings: Settings) -> Measured:
+        ours.send((name, settings))
+        measured: Measured = ours.recv()
+        return measured
+
+    try:
+        yield [Rival(name, settings, partial(run, name)) for name, settings in ours.recv()]
+        ours.send(None)
+    finally:
+        ours.close()
+        process.join()
 
 
 def turns_of(calls: Sequence[Call]) -> list[list[Samples]]:
@@ -212,12 +300,12 @@ def trained_ways(recogniser: WhisperRecogniser, calls: Sequence[Call]) -> list[W
 
     exact = recogniser if calibrated else recogniser.with_window(500)
     return [
-        Way("ours, exact" + ("" if calibrated else " (NOT calibrated)"), lambda: own(exact)),
-        Way("ours, safe", lambda: own(recogniser.with_window("safe"))),
+        Way("ours, exact" + ("" if calibrated else " (NOT calibrated)"), lambda: timed(lambda: own(exact))),
+        Way("ours, safe", lambda: timed(lambda: own(recogniser.with_window("safe")))),
     ]
 
 
-def trained_rivals(whisper: WhisperModel, calls: Sequence[Call], beam: int) -> list[Rival]:
+def trained_rivals(whisper: WhisperModel, calls: Sequence[Call], beam: int) -> list[Theirs]:
     batched = BatchedInferencePipeline(whisper)
 
     def text(transcribe: Callable[..., Any], samples: Samples, settings: Settings) -> str:
@@ -231,10 +319,10 @@ def trained_rivals(whisper: WhisperModel, calls: Sequence[Call], beam: int) -> l
         return ["".join(text(whisper.transcribe, turn, settings) for turn in turns) for turns in turns_of(calls)]
 
     return [
-        Rival("transcribe", TRANSCRIBE, lambda more: channels(whisper.transcribe, more)),
-        Rival("transcribe, VAD", TRANSCRIBE_VAD, lambda more: channels(whisper.transcribe, more, vad_filter=True)),
-        Rival("batched pipeline", BATCHED, lambda more: channels(batched.transcribe, more)),
-        Rival("per turn", PER_TURN, turn_by_turn),
+        ("transcribe", TRANSCRIBE, lambda more: channels(whisper.transcribe, more)),
+        ("transcribe, VAD", TRANSCRIBE_VAD, lambda more: channels(whisper.transcribe, more, vad_filter=True)),
+        ("batched pipeline", BATCHED, lambda more: channels(batched.transcribe, more)),
+        ("per turn", PER_TURN, turn_by_turn),
     ]
 
 
@@ -283,52 +371,66 @@ def random_ways(recogniser: WhisperRecogniser, calls: Sequence[Call], work: Work
         return []
 
     return [
-        Way("ours, exact", lambda: own(500)),
-        Way("ours, safe", lambda: own(None)),
-        Way("ours, exact, no character times", lambda: own(500, times=False)),
+        Way("ours, exact", lambda: timed(lambda: own(500))),
+        Way("ours, safe", lambda: timed(lambda: own(None))),
+        Way("ours, exact, no character times", lambda: timed(lambda: own(500, times=False))),
     ]
 
 
 def random_rivals(
-    whisper: WhisperModel, calls: Sequence[Call], work: Work, beam: int, never: Sequence[int]
-) -> list[Rival]:
+    whisper: Counting, calls: Sequence[Call], *, beam: int, never: Sequence[int], in_short_turns: bool
+) -> list[Theirs]:
     batched = BatchedInferencePipeline(whisper)
+    tokens_in_all = TOKENS_PER_SECOND * Work.of(calls).speech_s
+    per_window: dict[str, int] = {}
 
-    def work_off(transcribe: Callable[..., Any], sounds: Iterable[Samples], tokens: int, **settings: Any) -> list[str]:
+    def once(transcribe: Callable[..., Any], sounds: Iterable[Samples], tokens: int, settings: Settings) -> int:
         options: dict[str, Any] = {
             "language": "zh", "beam_size": beam, **PLAIN, "temperature": 0,
             "compression_ratio_threshold": None, "log_prob_threshold": None, "no_speech_threshold": None,
             "suppress_tokens": [-1, *never], "max_new_tokens": max(1, 2 * tokens - 4),  # the engine allows half and two
         }  # fmt: skip
-        for samples in sounds:
-            for _ in transcribe(float_samples(samples), **{**options, **settings})[0]:
-                pass
+        found = (transcribe(float_samples(samples), **{**options, **settings})[0] for samples in sounds)
+        return sum(len(segment.tokens) for segments in found for segment in segments)
+
+    def work_off(transcribe: Callable[..., Any], sounds: Sequence[Samples], **settings: Any) -> list[str]:
+        key = f"{transcribe} {len(sounds)} {settings}"
+        is_new = key not in per_window
+        if is_new:
+            before = whisper.n_windows
+            once(transcribe, sounds, 1, settings)
+            per_window[key] = max(1, round(tokens_in_all / (whisper.n_windows - before)))
+        n_tokens = once(transcribe, sounds, per_window[key], settings)
+        if is_new:
+            print(f"{per_window[key]} tokens a window, {n_tokens} in all of {tokens_in_all:.0f}", flush=True)
         return []
 
     def channels() -> list[Samples]:
         return [samples for samples, _ in channels_of(calls)]
 
-    per_plain_window = round(TOKENS_PER_SECOND * work.speech_s / (work.channels_s / 30))
-    per_full_window = round(TOKENS_PER_SECOND * 26)  # what a window packed by a voice detector holds
-    per_turn = max(1, round(TOKENS_PER_SECOND * work.speech_s / work.turns))
-    sizes: dict[str, Settings] = {f"batches of {size}": {"batch_size": size} for size in (8, 4, 16)}
+    def hearing(**settings: float) -> Settings:
+        return {"vad_parameters": {**(HEARS_ALL if in_short_turns else {}), **settings}}
+
+    packed = hearing(min_silence_duration_ms=160)  # their default
+    sizes: dict[str, Settings] = {f"batches of {size}": {**packed, "batch_size": size} for size in (4, 16)}
+    pauses: dict[str, Settings] = {"pauses of 0.5 s": hearing(**PAUSES)}
     transcribe = whisper.transcribe
     return [
-        Rival("transcribe", {"defaults": {}}, lambda more: work_off(transcribe, channels(), per_plain_window, **more)),
-        Rival(
+        ("transcribe", {"defaults": {}}, lambda more: work_off(transcribe, channels(), **more)),
+        (
             "transcribe, VAD",
-            {"defaults": {}, "pauses of 0.5 s": {"vad_parameters": PAUSES}},
-            lambda more: work_off(transcribe, channels(), per_full_window, vad_filter=True, **more),
+            {"defaults": hearing(), **pauses},
+            lambda more: work_off(transcribe, channels(), vad_filter=True, **more),
         ),
-        Rival(
+        (
             "batched pipeline",
-            {"defaults": {}, **sizes, "pauses of 0.5 s": {"vad_parameters": PAUSES}},
-            lambda more: work_off(batched.transcribe, channels(), per_full_window, **more),
+            {"defaults": packed, **sizes, **pauses},
+            lambda more: work_off(batched.transcribe, channels(), **more),
         ),
-        Rival(
+        (
             "per turn",
             {"defaults": {}},
-            lambda more: work_off(transcribe, (turn for found in turns_of(calls) for turn in found), per_turn, **more),
+            lambda more: work_off(transcribe, [turn for found in turns_of(calls) for turn in found], **more),
         ),
     ]
 
@@ -523,8 +625,10 @@ def main() -> None:
         on_gpu()
         return
     if given.child:
+        memory.settle(memory.FAST)
         score_scripted(Path(given.model), given.calls, given.child)
         return
+    memory.settle(memory.FAST)
     with tempfile.TemporaryDirectory() as scratch:
         if given.random:
             build_random(Path(scratch))
@@ -550,14 +654,13 @@ def side_by_side(model: ModelFolder, calls: list[Call], beam: int | None, given:
     audio_s = sum(max(map(len, call.channels.values())) for call in calls) / 16_000
     said = [text for _, text in channels_of(calls)] if all(call.said for call in calls) and not given.random else None
     recogniser = WhisperRecogniser(model, device="cpu", beam_size=beam, workers=cores, threads=1)
-    whisper = WhisperModel(str(model.path), device="cpu", compute_type="int8", cpu_threads=cores)
     theirs = beam or 5  # their own default
-    if given.random:
-        never = silence_ends_nothing(recogniser)
-        ways, rivals = random_ways(recogniser, calls, work), random_rivals(whisper, calls, work, theirs, never)
-    else:
-        ways, rivals = trained_ways(recogniser, calls), trained_rivals(whisper, calls, theirs)
-    measured = compare(ways, rivals, said, given.rounds)
+    never = silence_ends_nothing(recogniser) if given.random else None
+    ways = random_ways(recogniser, calls, work) if given.random else trained_ways(recogniser, calls)
+    with rivals_beside(
+        model.path, calls, beam=theirs, cores=cores, never=never, in_short_turns=bool(given.turns)
+    ) as rivals:
+        measured = compare(ways, rivals, said, given.rounds)
     name = "random weights, whisper-tiny geometry" if given.random else given.model
     beams = f"beam {beam}" if beam else f"each at its best (beam: ours {recogniser.info['beam_size']}, theirs {theirs})"
     spoken = f"{len(calls)} calls, {audio_s / 60:.0f} min, {work.turns} turns of {work.speech_s / work.turns:.1f} s"

@@ -171,21 +171,24 @@ class Engine:
         self, tasks: Sequence[Task], batches: Sequence[Sequence[int]], at_once: int
     ) -> Iterator[Sequence[Draft]]:
         """Batch by batch."""
-        decode = self._decode_batch
+
+        def decode(places: Sequence[int]) -> list[Draft]:
+            return self._decode_batch([tasks[place] for place in places], at_once)
+
         if len(batches) < 2 or at_once < 2:
-            yield from (decode([tasks[place] for place in places]) for places in batches)
+            yield from map(decode, batches)
             return
         # CTranslate2 runs one batch per worker, if as many threads call it: a pool that lives as long as this call
         with ThreadPoolExecutor(max_workers=min(at_once, len(batches))) as pool:
-            yield from pool.map(lambda places: decode([tasks[place] for place in places]), batches)
+            yield from pool.map(decode, batches)
 
     # -- one batch: equal length, beam and budget -------------------------------------------------------------------
 
-    def _decode_batch(self, tasks: Sequence[Task]) -> list[Draft]:
+    def _decode_batch(self, tasks: Sequence[Task], at_once: int) -> list[Draft]:
         with self._counted("features"):
             features = [self._features(task) for task in tasks]
         with self._counted("encode"):
-            encoded = self._encode(features)
+            encoded = self._encode(features, at_once)
         budget = self._budget(tasks[0].budget_s)
         with self._counted("generate"):
             results = self._model.generate(
@@ -225,11 +228,17 @@ class Engine:
         mel: Array = self._whisper.feature_extractor(waveform)[:, : min(task.frames, FULL_FRAMES)]
         return np.pad(mel, ((0, 0), (0, task.frames - mel.shape[1])))
 
-    def _encode(self, features: Sequence[Array]) -> Array:
-        """Encoder output, shape (n_windows, frames / 2, width)."""
-        if self.device == "cpu":
-            return np.concatenate([np.array(self._model.encode(_storage(mel[np.newaxis]))) for mel in features])
-        return np.array(self._model.encode(_storage(np.stack(features)), to_cpu=True))
+    def _encode(self, features: Sequence[Array], at_once: int) -> Array:
+        """Encoder output, shape (n_windows, frames / 2, width). On a CPU window by window, by workers that are free."""
+        if self.device != "cpu":
+            return np.array(self._model.encode(_storage(np.stack(features)), to_cpu=True))
+        if len(features) < 2 or at_once < 2:
+            return np.concatenate(list(map(self._encode_one, features)))
+        with ThreadPoolExecutor(max_workers=min(at_once, len(features))) as pool:
+            return np.concatenate(list(pool.map(self._encode_one, features)))
+
+    def _encode_one(self, mel: Array) -> Array:
+        return np.array(self._model.encode(_storage(mel[np.newaxis])))
 
     def _align(
         self, encoded: Array, said: Sequence[list[int]], audio_frames: Sequence[int]
