@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from analyzer import memory
 from tests.databases import new_database, postgres_server, store
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ CHROMIUM = Path("/usr/bin/chromium")
 # Whether an example took 200 ms says more of the machine than of the code; slow tests have pytest's own timeout.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_as_it_is() -> Iterator[None]:
+    """Commands that run in this process leave its C library alone: what is set there cannot be undone, and a process
+    that runs all tests would keep the most that any of them needed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(memory, "settle", lambda settings: None)
+        yield
 
 
 @pytest.fixture(scope="session")
