@@ -11,8 +11,10 @@ import uuid
 
 from sqlalchemy.exc import SQLAlchemyError
 
+
 from analyzer.desk.access import Principal
 from analyzer.desk.review_desk import ReviewDesk
+from analyzer.errors import StoreError
 from analyzer.live.hub import Session, WhisperState
 from analyzer.live.refusal import Refusal
 from analyzer.serve.desk import Desk
@@ -59,7 +61,7 @@ async def _note_asked(desk: Desk, session: Session, name: str, sender: str, who:
         await _note(desk, "asked", session, name, sender=sender, by=who.actor)
         if desk.review is not None:
             await asyncio.to_thread(_tell_review_desk, desk.review, session.call_id, name, who)
-    except (OSError, SQLAlchemyError) as error:
+    except (OSError, SQLAlchemyError, StoreError) as error:
         log.error("call %s: whisper %s is not sent: no audit of it: %s", session.call_id, name, type(error).__name__)
         raise AuditError from error
 
