@@ -11,7 +11,6 @@ import uuid
 
 from sqlalchemy.exc import SQLAlchemyError
 
-
 from analyzer.desk.access import Principal
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.errors import StoreError
