@@ -29,7 +29,17 @@ from analyzer.desk import (
 )
 from analyzer.desk.access import rule_of
 from analyzer.desk.pages import page
-from analyzer.desk.problems import Problem, as_json, conflict, invalid, is_page, read_invalid, told, unavailable
+from analyzer.desk.problems import (
+    Problem,
+    as_json,
+    broken,
+    conflict,
+    invalid,
+    is_page,
+    read_invalid,
+    told,
+    unavailable,
+)
 from analyzer.desk.review_desk import Entry, ReviewDesk
 from analyzer.errors import UnavailableError
 from analyzer.review.workflow import RefusedError
@@ -76,6 +86,7 @@ def add_desk(app: FastAPI, desk: ReviewDesk) -> None:
     app.add_exception_handler(StaleDataError, _stale)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(UnavailableError, _unavailable)
+    app.add_exception_handler(Exception, _broken)
     for refused in (DataError, UnicodeEncodeError):  # half characters, NUL: JSON may hold them, a database may not
         app.add_exception_handler(refused, _unstorable)
 
@@ -121,6 +132,11 @@ async def _stale(request: Request, error: Exception) -> Response:
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     return await _problem(request, unavailable())
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """A fault of ours. The server's log has it."""
+    return await _problem(request, broken())
 
 
 async def _unstorable(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 
@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from analyzer.desk.access import Principal, allow
-from analyzer.desk.pages import page
+from analyzer.desk.pages import ROLE_NAMES, page
 from analyzer.desk.problems import errors
 from analyzer.desk.review_desk import ReviewDesk
 from analyzer.desk.sent import Sent
+from analyzer.desk.words import DESK_WORDS
+from analyzer.desk.work import KINDS
 from analyzer.review.sampling import Day
 from analyzer.store import audit
 from analyzer.store.tables import AuditEntry, User
@@ -38,10 +40,31 @@ ACTIONS = {
     "calibration.made": "新建校准", "calibration.decided": "校准判定", "calibration.closed": "结束校准",
     "draft.begun": "新建规则草稿",
     "draft.written": "修改规则草稿", "draft.dropped": "放弃规则草稿",
+    "case.taken": "采纳规则案例", "case.dropped": "放弃规则案例",
     "figures.exported": "导出报表", "figures.downloaded": "下载报表",
     "webhook.added": "添加推送", "webhook.removed": "删除推送", "backup.made": "备份数据库",
     "recordings.archived": "备份录音", "calls.purged": "清除通话",
     "recordings.purged": "清除录音", "retention.run": "自动清理",
+}  # fmt: skip
+OBJECTS = {
+    "call": "通话", "calls": "通话", "finding": "发现", "user": "用户", "run": "运行", "plan": "抽检计划",
+    "calibration": "校准", "draft": "规则草稿", "case": "规则案例", "pack": "规则包", "rule": "规则", "webhook": "推送",
+    "backup": "备份", "figures": "报表", "live": "实时通话",
+}  # fmt: skip
+DETAILS = {
+    "address": "来源地址", "agent_id": "工号", "appeal": "申诉", "assignment": "分配", "bleeped": "消音",
+    "bytes": "字节", "call": "通话", "calls": "通话数", "changed": "改动", "characters": "字数", "comment": "评论",
+    "count": "数量", "days": "天数", "decision": "判定", "digest": "摘要", "display_name": "姓名", "drafts": "草稿",
+    "events": "事件", "export": "导出", "files": "文件数", "finding": "发现", "format": "格式", "frame": "抽样范围",
+    "ids": "编号", "is_active": "在用", "item": "人工项", "kept": "保留", "kind": "方式", "may_unmask": "可查看原文",
+    "missed": "漏检", "missing": "缺少", "outcome": "结果", "recordings": "录音数", "reviewer": "质检员",
+    "reviewers": "质检员数", "role": "角色", "round": "轮次", "rule": "规则", "segment": "抽听语句", "state": "状态",
+    "team": "班组", "version": "版本", "whisper": "提示",
+}  # fmt: skip
+VALUES: Mapping[str, Mapping[str, str]] = {
+    "changed": DETAILS, "decision": DESK_WORDS["decisions"], "events": EVENTS, "kind": KINDS,
+    "outcome": DESK_WORDS["outcomes"], "role": ROLE_NAMES, "round": DESK_WORDS["rounds"],
+    "state": DESK_WORDS["states"],
 }  # fmt: skip
 MACHINES = {"service": "系统接口", "cli": "命令行", "system": "系统"}
 _PAGES = {"call": "/calls/{}", "rule": "/rules/{}", "calibration": "/calibrations/{}"}
@@ -91,11 +114,16 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
     def audit_page(request: Request, who: Admin) -> Response:
         """The filter as it is typed: what means nothing filters nothing."""
         asked = _lenient(dict(request.query_params))
+        typed, asked.object = asked.object, _object_meant(asked.object)
         with desk.store.reading() as session:
             listed = _listed(session, asked)
             people = session.execute(select(User.id, User.display_name).order_by(User.name).limit(500)).all()
-        rows = [(entry, ACTIONS.get(entry.action, entry.action), _link(entry.object)) for entry in listed.entries]
-        shown = _shown(asked)
+        rows = [
+            (entry, ACTIONS.get(entry.action, entry.action), _object_words(entry.object), _link(entry.object),
+             [_detail_words(*one) for one in entry.details.items() if f"{one[0]}:{one[1]}" != entry.object])
+            for entry in listed.entries
+        ]  # fmt: skip
+        shown = _shown(asked) | {"object": typed}
         given = {name: text for name, text in shown.items() if text}
         older = {**given, "cursor": listed.next} if listed.next else None
         return page(
@@ -164,6 +192,46 @@ def _shown(asked: AuditQuery) -> dict[str, str]:
     """The filter as its form shows it, without the place in the list."""
     fields = asked.model_dump(by_alias=True, exclude={"cursor", "limit"})
     return {name: "" if value is None else str(value) for name, value in fields.items()}
+
+
+def _object_words(subject: str) -> str:
+    """
+    >>> _object_words("call:12"), _object_words("user:unknown"), _object_words("figures:trends")
+    ('通话 12', '用户（未知）', '报表（趋势）')
+    """
+    kind, _, key = subject.partition(":")
+    name = OBJECTS.get(kind, kind)
+    return f"{name}（{_NAMED[key]}）" if key in _NAMED else f"{name} {key}"
+
+
+_NAMED = {"unknown": "未知", "trends": "趋势"}
+
+
+def _object_meant(typed: str) -> str:
+    """What is typed as the page shows it, as the log knows it.
+
+    >>> _object_meant("通话 12"), _object_meant("通话12"), _object_meant("call:12"), _object_meant("通话")
+    ('call:12', 'call:12', 'call:12', 'call:')
+    """
+    for kind, name in OBJECTS.items():
+        if typed.startswith(name):
+            return f"{kind}:{typed.removeprefix(name).strip()}"
+    return typed
+
+
+def _detail_words(name: str, value: Any) -> tuple[str, str]:
+    """
+    >>> _detail_words("bleeped", False), _detail_words("state", "shared"), _detail_words("ids", [1, 2])
+    (('消音', '否'), ('状态', '已下发'), ('编号', '1、2'))
+    """
+    values = value if isinstance(value, list) else [value]
+    return DETAILS.get(name, name), "、".join(_value_words(name, one) for one in values)
+
+
+def _value_words(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "是" if value else "否"
+    return VALUES.get(name, {}).get(value, str(value)) if isinstance(value, str) else str(value)
 
 
 def _link(subject: str) -> str | None:

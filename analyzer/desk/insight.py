@@ -251,8 +251,8 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
         found, agreement, per_rule = _worth(desk, who, asked)
         floor = floor_of(desk, asked)
         return page(
-            request, "worth", who, rules=found.worth, agreement=agreement, per_rule=per_rule, floor=floor,
-            scope=scope_words(found), statuses=STATUSES, estimate=estimate, percent=percent,
+            request, "worth", who, rules=sorted(found.worth, key=_urgency), agreement=agreement, per_rule=per_rule,
+            floor=floor, scope=scope_words(found), statuses=STATUSES, estimate=estimate, percent=percent,
             interval=lambda share: interval_of(share, floor.precision), **_filters(desk, who, asked, found.scope),
         )  # fmt: skip
 
@@ -278,6 +278,11 @@ def _add_pages(app: FastAPI, desk: ReviewDesk) -> None:
             request, "worth_findings", who, rule=rule, title=shown[0]["title"] if shown else rule, rows=shown,
             decision=asked.decision, decisions=DECISIONS, further=further, **_filters(desk, who, asked, scope),
         )  # fmt: skip
+
+
+def _urgency(rule: RuleWorth) -> tuple[bool, int]:
+    """What a lead has to look at first: rules to be demoted, then those that flag most."""
+    return rule.proposal is None, -rule.flagged
 
 
 def _markup(ours: str) -> Markup:

@@ -86,7 +86,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
 
 def _add_login(app: FastAPI, desk: ReviewDesk) -> None:
     def ask(request: Request, form: LoginForm, wrong: str = "", status: int = 200) -> Response:
-        return page(request, "login", None, status=status, form=form, wrong=wrong)
+        return page(request, "login", None, status=status, form=form, wrong=wrong, nobody=_has_nobody(desk))
 
     @app.get("/login", tags=["pages"])
     def login_page(request: Request, who: Anyone, next_: Annotated[str, Query(alias="next")] = "") -> Response:
@@ -115,6 +115,14 @@ def _add_login(app: FastAPI, desk: ReviewDesk) -> None:
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax")
         return answer
+
+
+def _has_nobody(desk: ReviewDesk) -> bool:
+    """Whether the first admin has still to be made."""
+    if desk.setup_code is None:
+        return False
+    with desk.store.reading() as session:
+        return users.count_users(session) == 0
 
 
 def _try_password(desk: ReviewDesk, name: str, password: str, address: str) -> User | timedelta | None:
@@ -222,10 +230,8 @@ def _add_setup(app: FastAPI, desk: ReviewDesk) -> None:
     """Open only as long as there is nobody, and to whoever has the code that the server printed."""
 
     def is_open(code: str) -> bool:
-        if desk.setup_code is None or not hmac.compare_digest(code.encode(), desk.setup_code.encode()):
-            return False
-        with desk.store.reading() as session:
-            return users.count_users(session) == 0
+        is_known = desk.setup_code is not None and hmac.compare_digest(code.encode(), desk.setup_code.encode())
+        return is_known and _has_nobody(desk)
 
     def ask(request: Request, form: SetupForm, wrong: str = "", status: int = 200) -> Response:
         return page(request, "setup", None, status=status, form=form, wrong=wrong)

@@ -20,8 +20,8 @@ _environment = Environment(
     lstrip_blocks=True,
 )  # fmt: skip
 _BELONGS = {"/packs": "/rules", "/audits": "/queue", "/admin": "/admin/users"}  # page: entry of the navigation
-_ROLE_NAMES = {"agent": "坐席", "reviewer": "质检员", "lead": "质检主管", "admin": "管理员", "service": "系统接口"}
-_environment.globals |= {"role_names": _ROLE_NAMES, "desk_words": DESK_WORDS}
+ROLE_NAMES = {"agent": "坐席", "reviewer": "质检员", "lead": "质检主管", "admin": "管理员", "service": "系统接口"}
+_environment.globals |= {"role_names": ROLE_NAMES, "desk_words": DESK_WORDS}
 
 
 def moment(at: datetime) -> str:
@@ -77,12 +77,14 @@ def page(request: Request, name: str, who: Principal | None, *, status: int = 20
 
 def _shown(entries: Sequence[Entry], who: Principal | None, path: str) -> list[tuple[str, str, bool]]:
     role = who.role if who is not None else ""
-    return [(one.title, one.path, _is_here(one.path, path)) for one in entries if role in one.roles]
+    return [(one.title, one.path, _is_here(one.path, path, role)) for one in entries if role in one.roles]
 
 
-def _is_here(entry: str, path: str) -> bool:
+def _is_here(entry: str, path: str, role: str) -> bool:
     """Whether the page at ``path`` is the entry's, or below it."""
     top = f"/{path.split('/')[1]}"
+    if role == "agent" and top == "/calls":
+        return entry == "/my"
     return entry == _BELONGS.get(top, top)
 
 

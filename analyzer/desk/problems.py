@@ -61,6 +61,10 @@ def unavailable() -> Problem:
     return Problem(503, "数据库正忙或暂时连不上，请稍后刷新再试", **{"retry-after": "2"})
 
 
+def broken() -> Problem:
+    return Problem(500, "服务器出错了，刚才的操作可能没有保存；请刷新后再试，仍然不行请联系管理员")
+
+
 def told(error: HTTPException) -> Error:
     """The problem as it is shown."""
     code = getattr(error, "code", None) or CODES.get(error.status_code, f"http_{error.status_code}")

@@ -24,6 +24,10 @@ Reader = Annotated[Principal, Depends(allow("agent", "reviewer", "lead", "admin"
 Reviewer = Annotated[Principal, Depends(allow("reviewer", "lead", "admin"))]
 Editor = Annotated[Principal, Depends(allow("lead", "admin"))]
 RuleId = Annotated[str, Path(max_length=120)]
+_PLACES = {
+    "quote": "原话", "category": "类别", "element": "要素", "missing": "缺少的要素", "count": "次数", "value": "实测值",
+    "low": "下限", "high": "上限",
+}  # fmt: skip
 _MARK = re.compile(r"\[\[(.+?)\]\]")
 
 
@@ -57,7 +61,7 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         if rule not in files.files:
             raise not_found("没有这条规则")
         shown = {"sheet": sheet_of(files, rule), "pack": files.pack, **schemes(profile), **words}
-        return page(request, "rule", who, marked=_marked, **shown)
+        return page(request, "rule", who, marked=_marked, legible=_legible, **shown)
 
     @app.get("/rules/{rule}/edit", tags=["pages"], response_class=HTMLResponse)
     def edit(request: Request, who: Editor, rule: RuleId) -> HTMLResponse:
@@ -66,6 +70,15 @@ def add_routes(app: FastAPI, desk: ReviewDesk) -> None:
         if rule not in files.files:
             raise not_found("没有这条规则")
         return page(request, "rule_edit", who, rule=rule, title=sheet_of(files, rule).rule.title, **schemes())
+
+
+def _legible(message: str) -> str:
+    """A rule's message without the braces of its file.
+
+    >>> _legible("坐席说了“{quote}”（{category}）")
+    '坐席说了“[原话]”（[类别]）'
+    """
+    return re.sub(r"\{(\w+)\}", lambda found: f"[{_PLACES.get(found[1], found[1])}]", message)
 
 
 def _marked(call: str) -> Markup:

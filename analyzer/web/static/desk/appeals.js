@@ -104,7 +104,7 @@ function judged({ call }, finding) {
     box.append(make("p", "past", `${ROUNDS[one.round] ?? one.round} ${DECISIONS[one.decision]?.word ?? one.decision} · ${one.reviewer} · ${moment(one.at)}${one.reason ? `：${one.reason}` : ""}`));
   }
   if (finding.would_pass_if) box.append(make("p", "would-pass", `→ ${finding.would_pass_if}`));
-  box.append(make("div", "row", hearButton(call.id, finding, call.duration_ms), make("span", "hint", "空格")));
+  box.append(make("div", "row", hearButton(call.id, finding, call.duration_ms), make("kbd", "", "空格")));
   return box;
 }
 

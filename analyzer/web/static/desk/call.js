@@ -176,6 +176,7 @@ function draw() {
   show(byId("remarks-toggle"), remarks.length > 0);
   write(byId("remarks-count"), `试行与提示 ${remarks.length}`);
   show(byId("nothing-found"), shownFindings().length === 0);
+  show(byId("nothing-hint"), detail.may.add);
 }
 
 function shownFindings() {

@@ -201,11 +201,18 @@ function measureParts({ value, unit, low, high }) {
   return parts;
 }
 
-function clauseList(clauses) {
-  const list = make("ul", "clauses");
-  list.setAttribute("aria-label", "条款");
-  for (const { id, text } of clauses) list.append(make("li", "", make("span", "clause-id", id), text ?? ""));
-  return list;
+const CLAUSES_SHOWN = 2; // some rules rest on dozens, and the buttons stand below them
+
+/** The clauses that a finding rests on: the first ones, the others on demand. */
+export function clauseList(clauses) {
+  const list = (some) => {
+    const items = make("ul", "clauses", ...some.map(({ id, text }) => make("li", "", make("span", "clause-id", id), text ?? "")));
+    items.setAttribute("aria-label", "条款");
+    return items;
+  };
+  if (clauses.length <= CLAUSES_SHOWN + 1) return list(clauses);
+  const others = make("details", "clauses-more", make("summary", "", `另有 ${clauses.length - CLAUSES_SHOWN} 条条款`), list(clauses.slice(CLAUSES_SHOWN)));
+  return make("div", "", list(clauses.slice(0, CLAUSES_SHOWN)), others);
 }
 
 function reviewList(reviews) {

@@ -11,11 +11,12 @@ export function moment(iso, now = new Date()) {
   return at.getFullYear() === now.getFullYear() ? text : `${at.getFullYear()}-${text}`;
 }
 
-/** How long until a deadline: {text, isOver, isSoon}. */
+/** How long until a deadline, to the nearest day, hour or minute: {text, isOver, isSoon}. */
 export function untilText(iso, now = new Date()) {
   const leftMs = new Date(iso) - now;
   const isOver = leftMs < 0;
-  const hours = Math.floor(Math.abs(leftMs) / 3_600_000);
-  const amount = hours >= 48 ? `${Math.floor(hours / 24)} 天` : hours >= 1 ? `${hours} 小时` : `${Math.floor(Math.abs(leftMs) / 60_000)} 分钟`;
+  const minutes = Math.round(Math.abs(leftMs) / 60_000);
+  const hours = Math.round(minutes / 60);
+  const amount = hours >= 48 ? `${Math.round(hours / 24)} 天` : minutes >= 60 ? `${hours} 小时` : `${minutes} 分钟`;
   return { text: isOver ? `已过 ${amount}` : `还剩 ${amount}`, isOver, isSoon: !isOver && leftMs < DAY_MS };
 }

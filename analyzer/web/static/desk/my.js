@@ -5,7 +5,7 @@ import { byId, make, makeShape, show, write } from "../dom.js";
 import { noticeText, ROLES, SEVERITIES, VERDICTS } from "../words.js";
 import { ask, isGood, post, troubleText } from "./api.js";
 import { splitFindings } from "./call_state.js";
-import { appealBox, button } from "./findings.js";
+import { appealBox, button, clauseList } from "./findings.js";
 import { hearButton, stopHearing } from "./hearing.js";
 import { ItemList } from "./item_list.js";
 import { onKeys } from "./keys.js";
@@ -110,7 +110,7 @@ function findingBox(finding) {
   box.append(make("p", "", finding.message));
   if (finding.suggestion) box.append(make("p", "better", make("span", "label", "更好的说法"), finding.suggestion));
   if (finding.would_pass_if && finding.decision !== "overturned") box.append(make("p", "past", finding.would_pass_if));
-  for (const { id, text } of finding.clauses) box.append(make("p", "past", `${id} ${text ?? ""}`));
+  if (finding.clauses.length) box.append(clauseList(finding.clauses));
   if (finding.reason) box.append(make("p", "past", `复核说明：${finding.reason}`));
   if (finding.appeal) box.append(appealBox(finding.appeal));
   const row = make("div", "row");

@@ -31,8 +31,13 @@ async function drawDrafts() {
 function draftRow(draft) {
   return make("label", { className: "draft-row" },
     make("input", { type: "checkbox", name: "draft", value: draft.id, checked: true }),
-    make("a", { href: `/rules/${draft.rule}/edit` }, draft.file),
-    make("span", { className: "soft" }, draft.is_stale ? "基于较早版本" : ""));
+    make("a", { href: `/rules/${draft.rule}/edit` }, titleIn(draft.text) ?? draft.rule),
+    make("span", { className: "soft" }, `${draft.file}${draft.is_stale ? " · 基于较早版本" : ""}`));
+}
+
+/** The title in the text of a rule file, as far as it is readable at all. */
+function titleIn(text) {
+  return /^title:\s*(\S.*)$/m.exec(text)?.[1];
 }
 
 async function publish(event) {
