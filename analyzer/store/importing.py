@@ -46,6 +46,7 @@ from analyzer.store.tables import (
 
 MOST_TOLD = 100  # findings of a call, to webhooks
 _LOCK = 0x696D7074  # PostgreSQL's advisory lock of imports: "impt"
+MANY = 1000  # calls in an import that change what the database should know of its tables
 BATCH = 40  # calls per transaction: others get the write lock in between
 _SEVERITIES = {"critical": "criticals", "major": "majors", "minor": "minors"}
 _SHOWN = ("violation", "unsure")
@@ -112,6 +113,11 @@ def import_run(
             if read:
                 audit.append(session, actor, "run.imported", f"run:{run_id}", {"calls": len(read)})
         on_calls(len(chunk))
+    if (
+        len(changed) > MANY and not store.is_sqlite
+    ):  # else PostgreSQL plans by what it knew before, until it comes to it
+        with store.writing() as session:
+            session.execute(text("ANALYZE"))
     return result
 
 
