@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from analyzer.errors import ConfigError, StoreError, UnavailableError
 
 BUSY_MS = 30_000
-POOL = 20
+POOL = 24  # and as many again: the 40 threads that answer, and those that work on their own
 OWN_NUMBERS = "own_numbers"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _NOT_NOW = {
@@ -35,9 +35,7 @@ _NOT_NOW = {
     sqlite3.SQLITE_READONLY,
 }  # fmt: skip
 
-_SHORT_QUERIES = (
-    "-c jit=off"  # compiling a list's query took PostgreSQL 0.8 s before it had statistics; running it 0.1 s
-)
+_SHORT_QUERIES = "-c jit=off"  # without statistics PostgreSQL compiled a list's query for 0.8 s, to run it in 0.1 s
 
 log = logging.getLogger(__name__)
 

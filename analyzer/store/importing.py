@@ -113,9 +113,7 @@ def import_run(
             if read:
                 audit.append(session, actor, "run.imported", f"run:{run_id}", {"calls": len(read)})
         on_calls(len(chunk))
-    if (
-        len(changed) > MANY and not store.is_sqlite
-    ):  # else PostgreSQL plans by what it knew before, until it comes to it
+    if len(changed) > MANY and not store.is_sqlite:  # else PostgreSQL plans by what it knew before
         with store.writing() as session:
             session.execute(text("ANALYZE"))
     return result
