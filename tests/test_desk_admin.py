@@ -189,6 +189,16 @@ def test_the_log_is_paged_newest_first_and_names_people(filled: Stage) -> None:
     assert "/admin/audit?object=call%3A&amp;cursor=6" in page
 
 
+def test_the_page_of_the_log_says_everything_in_chinese_and_finds_it_by_these_words(filled: Stage) -> None:
+    page = filled.client("admin").get("/admin/audit").text
+    assert "<span>通话数 7</span>" in page
+    assert ">运行 1<" in page
+    found = filled.client("admin").get("/admin/audit", params={"object": "通话 7"}).text
+    assert 'href="/calls/7"' in found
+    assert 'href="/calls/6"' not in found
+    assert 'value="通话 7"' in found
+
+
 def test_the_log_is_verified_from_the_page(filled: Stage) -> None:
     client = filled.client("admin")
     whole = client.get("/api/desk/audit/verify").json()

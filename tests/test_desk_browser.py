@@ -402,3 +402,13 @@ def test_the_address_holds_only_what_narrows_the_list(run: Callable[[str, str], 
     """
     found = run("calls_query", f"return (() => {{{code}}})()")
     assert found == ["q=%E9%80%80%E6%AC%BE", True, "-score", "score", "-started_at"]
+
+
+def test_a_deadline_of_a_week_has_seven_days_left_when_it_begins(run: Callable[[str, str], Any]) -> None:
+    code = """
+      const now = new Date('2026-11-23T09:00:05Z');
+      return ['2026-11-30T09:00:00Z', '2026-11-25T08:59:00Z', '2026-11-23T11:10:00Z', '2026-11-23T09:59:50Z',
+        '2026-11-20T09:00:00Z'].map((iso) => m.untilText(iso, now).text);
+    """
+    found = run("moments", f"return (() => {{{code}}})()")
+    assert found == ["还剩 7 天", "还剩 2 天", "还剩 2 小时", "还剩 1 小时", "已过 3 天"]

@@ -155,6 +155,18 @@ def test_findings_of_a_call_in_blind_review_are_not_given_away(stage: Stage) -> 
         session.execute(delete(Assignment))
 
 
+def test_what_breaks_in_the_server_is_told_in_chinese(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("analyzer.desk.insight.collect", fail)
+    client = stage.client("lead", raise_server_exceptions=False)
+    page = client.get("/trends", headers={"accept": "text/html"})
+    assert (page.status_code, "服务器出错了" in page.text, "李主管" in page.text) == (500, True, True)
+    answer = client.get("/api/desk/trends")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+
+
 def test_pages_without_calls_say_what_to_do(stage: Stage) -> None:
     client = stage.client("lead")
     assert "analyzer db import" in client.get("/trends?from=2020-01-01&to=2020-01-02").text

@@ -324,6 +324,12 @@ def test_the_code_makes_the_first_admin_once(empty: Stage) -> None:
     assert empty.client().get("/setup?code=the-code").headers["location"] == "/login"
 
 
+def test_who_comes_before_the_first_admin_is_told_where_to_make_one(empty: Stage) -> None:
+    assert "/setup?code=" in empty.client().get("/login").text
+    empty.client().post("/setup", data={**NEW, "code": "the-code"})
+    assert "/setup?code=" not in empty.client().get("/login").text
+
+
 @pytest.mark.parametrize("code", ["", "wrong", "口令"])
 def test_without_the_code_nobody_becomes_admin(empty: Stage, code: str) -> None:
     assert empty.client().get("/setup", params={"code": code}).headers["location"] == "/login"

@@ -32,6 +32,7 @@ export class FindingCards {
     this.#drafts.set(finding.id, { decision, reason: draft?.reason ?? "" });
     this.#redraw(finding);
     this.#card(finding)?.querySelector(".reason-text")?.focus();
+    this.#card(finding)?.querySelector(".reason")?.scrollIntoView({ block: "nearest" });
   }
 
   /** Whether a reason is being written (then digits are its own). */
@@ -184,7 +185,7 @@ function facts(finding) {
   add("命中方式", MATCHES[finding.match] ?? finding.match);
   if (finding.confidence !== null) add("识别把握", `${Math.round(finding.confidence * 100)}%`);
   if (typeof finding.measured?.value === "number") add("实测", ...measureParts(finding.measured));
-  const rule = make("a", "", finding.rule);
+  const rule = make("a", "", finding.title);
   rule.href = `/rules/${encodeURIComponent(finding.rule)}`;
   add("规则", rule);
   return list;

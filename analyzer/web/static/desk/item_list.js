@@ -35,6 +35,7 @@ export class ItemList {
   #row(item) {
     const node = make("button", "item", ...this.drawItem(item));
     node.type = "button";
+    if (item.id === this.chosen?.id) setAttribute(node, "aria-current", "true");
     node.addEventListener("click", () => this.choose(item));
     const row = make("li", "", node);
     row.dataset.id = item.id;
