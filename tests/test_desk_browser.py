@@ -276,7 +276,7 @@ def test_the_queue_leads_from_finding_to_finding_and_from_call_to_call(open_page
 
     page = open_page("other_reviewer", "/queue")
     expect(page.locator("#sums")).to_contain_text("待复核 2 通")
-    expect(page.locator(".deadline").first).to_have_text("还剩 1 小时")
+    expect(page.locator(".deadline").first).to_have_text("还剩 2 小时")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(rf"/calls/{first}\?from=queue&finding="))
     page.wait_for_selector("html[data-ready]")
