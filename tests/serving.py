@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import uvicorn
@@ -26,12 +28,19 @@ from analyzer.serve.run import uvicorn_config
 from tests.fake_speech import FakeRecogniser
 from tests.tiny_pack import write_tiny_pack
 
+Result = TypeVar("Result")
 TOKEN = "a-token-of-some-length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SAMPLE = Path(__file__).parent.parent / "samples" / "mall-shoe-exchange" / "call.wav"
 HELLO = {"type": "hello", "schema": "analyzer.live/1", "token": TOKEN, "direction": "inbound", "sample_rate": 8000,
          "channels": ["agent", "customer"], "metadata": {"agent_id": "3017"}}  # fmt: skip
 FRAME_BYTES = 160 * 2 * 2  # 20 ms of stereo
+
+
+def in_a_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run it to its end, in a thread of its own: once a browser was driven, the tests' thread has a running loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def speech(seconds: float = 8.0) -> bytes:

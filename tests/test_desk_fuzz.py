@@ -115,7 +115,7 @@ def fuzz(stage: Stage, role: str, examples: int) -> int:
 
 
 def back_at_work(stage: Stage, role: str) -> TestClient:
-    """Logged in anew, whatever admins did to their account."""
+    """Logged in anew, whatever admins did to their account in a test before."""
     with stage.store.writing() as session:
         user = session.get_one(User, stage.users[role].id)
         user.role, user.is_active, user.must_change = role, True, False
@@ -169,7 +169,7 @@ def test_much_that_fits_the_document_breaks_nothing(stage: Stage, role: str) -> 
 
 def remark(stage: Stage, body: bytes) -> tuple[int, str]:
     headers = {"content-type": "application/json"}
-    answer = stage.client("reviewer").post("/api/desk/calls/1/comments", content=body, headers=headers)
+    answer = back_at_work(stage, "reviewer").post("/api/desk/calls/1/comments", content=body, headers=headers)
     return answer.status_code, answer.json().get("code", "")
 
 
@@ -188,20 +188,20 @@ def test_a_body_nested_deeper_than_programs_recurse_is_no_server_error(stage: St
 @pytest.mark.parametrize("path", ["calls", "audit", "trends", "worth"])
 def test_a_day_next_to_which_there_is_none_is_refused(stage: Stage, path: str, day: str) -> None:
     for end in ("from", "to"):
-        answer = stage.client("admin").get(f"/api/desk/{path}", params={end: day})
+        answer = back_at_work(stage, "admin").get(f"/api/desk/{path}", params={end: day})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-03-02T09:00:00"])
 def test_a_moment_without_a_zone_or_out_of_every_calendar_is_refused(stage: Stage, moment: str) -> None:
-    lead, reviewer = stage.client("lead"), stage.users["reviewer"].id
+    lead, reviewer = back_at_work(stage, "lead"), stage.users["reviewer"].id
     sent = {"action": "assign", "reviewer_id": reviewer, "due_at": moment}
     assert lead.post("/api/desk/calls/1/actions", json=sent).json()["code"] == "invalid"
     assert lead.post("/api/desk/rules/backtest", json={"drafts": [1], "since": moment}).json()["code"] == "invalid"
 
 
 def test_two_backups_in_one_second_are_two_files(stage: Stage) -> None:
-    admin = stage.client("admin")
+    admin = back_at_work(stage, "admin")
     made = [admin.post("/api/desk/data/backup") for _ in range(2)]
     assert [one.status_code for one in made] == [201, 201]
     assert len({one.json()["name"] for one in made}) == 2

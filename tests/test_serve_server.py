@@ -33,7 +33,7 @@ from analyzer.serve.events import Log
 from analyzer.serve.run import is_loopback
 from analyzer.types import Direction, Role
 from tests.fake_speech import FakeRecogniser
-from tests.serving import BEARER, HELLO, TOKEN, a_hub, a_server, frames, speech, text, until
+from tests.serving import BEARER, HELLO, TOKEN, a_hub, a_server, frames, in_a_loop, speech, text, until
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,7 +165,7 @@ def _throw_rubbish(port: int, count: int) -> list[str]:
     async def all_of_it() -> list[str]:
         return await asyncio.gather(*(_rubbish(port, number) for number in range(count)))
 
-    return asyncio.run(all_of_it())
+    return in_a_loop(all_of_it())
 
 
 def _upgrade(path: str) -> str:
@@ -271,7 +271,7 @@ def test_two_legs_of_asterisk_become_one_call(tmp_path: Path) -> None:
         server.close()
 
     with a_hub(tmp_path) as hub:
-        asyncio.run(run())
+        in_a_loop(run())
         session = hub.session("a1")
         assert session is not None
         until(lambda: session.is_over)
@@ -291,7 +291,7 @@ def test_a_leg_nobody_announced_is_hung_up_on(tmp_path: Path) -> None:
         return answer
 
     with a_hub(tmp_path) as hub:
-        assert asyncio.run(run()).endswith(bytes([HANG_UP, 0, 0]))
+        assert in_a_loop(run()).endswith(bytes([HANG_UP, 0, 0]))
         assert hub.live == []
 
 
@@ -346,7 +346,7 @@ def test_a_leg_has_one_connection_at_a_time_and_that_may_come_back(tmp_path: Pat
         server.close()
 
     with a_hub(tmp_path) as hub:
-        asyncio.run(run())
+        in_a_loop(run())
 
 
 # ---- the end
