@@ -46,6 +46,7 @@ from analyzer.store import Store, audit, open_store, users
 from analyzer.store.backup import back_up
 from analyzer.store.importing import import_run
 from analyzer.store.tables import Review, User
+from bench.live_callers import process_s
 from tests.desk_calls import many_reports, write_run
 from tests.desk_process import DeskProcess
 from tests.postgres import PostgresServer, pg_program
@@ -119,9 +120,11 @@ def _measure(  # noqa: PLR0917
     desk.start()
     try:
         seen = Seen()
-        before = os.getloadavg()[0]
+        before, spent_s = os.getloadavg()[0], process_s(desk.pid)
         asyncio.run(_work_for(desk.origin, people, seen, asked.seconds, asked.pause))
+        each_ms = 1000 * (process_s(desk.pid) - spent_s) / sum(map(len, seen.times.values()))
         _print(console, seen, f"{asked.people} reviewers, load {before:.1f} before and {os.getloadavg()[0]:.1f} after")
+        console.print(f"CPU of the server: {each_ms:.0f} ms an action on average")
         for what in ("server", "database"):
             if what == "server" or postgres is not None:
                 seen = Seen()

@@ -492,7 +492,7 @@ class _CpuMeter:
         self._before = _threads_s()
 
     def _own_s(self) -> float:
-        return time.process_time() + sum(_cpu_s(Path(f"/proc/{pid}/stat")) for pid in self._pids)
+        return time.process_time() + sum(map(process_s, self._pids))
 
     def read(self) -> Load:
         own, busy = self._own_s() - self._own, busy_s() - self._all
@@ -516,6 +516,11 @@ def _threads_s() -> dict[int, float]:
         with suppress(OSError):  # it ended meanwhile
             seconds[int(path.name)] = _cpu_s(path / "stat")
     return seconds
+
+
+def process_s(pid: int) -> float:
+    """CPU time of another process so far, without what it started."""
+    return _cpu_s(Path(f"/proc/{pid}/stat"))
 
 
 def _cpu_s(stat: Path) -> float:

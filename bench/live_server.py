@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from analyzer.audio import Recording, decode
+from bench.live_callers import process_s
 from tests.live_client import LiveClient
 
 TOKEN = "bench-of-live-calls"
@@ -80,8 +81,7 @@ class Server:
     @property
     def cpu_s(self) -> float:
         """CPU time of the server so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return process_s(self.pid)
 
     def line(self, call_id: str) -> WebSocketLine:
         return WebSocketLine(connect(f"ws://127.0.0.1:{self.port}/live/{call_id}/audio", max_queue=None))

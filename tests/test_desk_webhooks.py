@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import select
 
 from analyzer.desk.deliveries import SIGNATURE, Deliverer
+from analyzer.errors import UnavailableError
 from analyzer.store import webhooks
-from analyzer.store.tables import Delivery
+from analyzer.store.tables import Delivery, Webhook
 from tests.databases import NewDatabase
 from tests.desk_stage import Stage, open_stage
 
@@ -87,6 +88,31 @@ def test_what_was_not_taken_comes_again_later_with_the_same_id(stage: Stage, sta
     stage.clock.pass_(seconds=11)
     assert deliverer.deliver_due(client) == 1
     assert len({json.loads(request.content)["id"] for request in requests}) == 1
+    assert states(stage) == ["delivered"]
+
+
+def test_while_the_database_is_away_a_line_says_so_and_afterwards_all_is_delivered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = iter([True])
+
+    def due(*given: Any) -> list[tuple[Delivery, Webhook]]:
+        if next(away, False):
+            raise UnavailableError("the database cannot be used now: refused")
+        stopping.set()
+        return webhooks_due(*given)
+
+    webhooks_due, deliverer = webhooks.due, Deliverer(stage.store, stage.clock)
+    stopping = deliverer._stopping
+    monkeypatch.setattr(webhooks, "due", due)
+    monkeypatch.setattr("analyzer.desk.deliveries.LOOK_EVERY_S", 0.01)
+    add(stage, "call.shared")
+    emit(stage, "call.shared")
+    monkeypatch.setattr(deliverer, "_try", lambda *_: None)
+    deliverer._work()
+    assert [(record.message, record.exc_info) for record in caplog.records if record.name.endswith("deliveries")] == [
+        ("webhooks: the outbox waits: the database cannot be used now: refused", None)
+    ]
     assert states(stage) == ["delivered"]
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 import httpx
 
+from analyzer.errors import UnavailableError
 from analyzer.store import Store, webhooks
 from analyzer.store.tables import Delivery, Webhook
 
@@ -69,7 +70,10 @@ class Deliverer:
             while not self._stopping.is_set():
                 try:
                     count = self.deliver_due(client)
-                except Exception:  # the database may be away for a while
+                except UnavailableError as error:
+                    log.warning("webhooks: the outbox waits: %s", error)
+                    count = 0
+                except Exception:
                     log.exception("webhooks: the outbox could not be read")
                     count = 0
                 if count < AT_ONCE:
