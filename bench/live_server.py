@@ -39,6 +39,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
+        self._lines = contextlib.ExitStack()
 
     @property
     def pid(self) -> int:
@@ -72,6 +73,7 @@ class Server:
             self._process.send_signal(how)
             self._process.wait()
             self._process = None
+        self._lines.close()
 
     @property
     def rss_mib(self) -> float:
@@ -84,7 +86,8 @@ class Server:
         return process_s(self.pid)
 
     def line(self, call_id: str) -> WebSocketLine:
-        return WebSocketLine(connect(f"ws://127.0.0.1:{self.port}/live/{call_id}/audio", max_queue=None))
+        address = f"ws://127.0.0.1:{self.port}/live/{call_id}/audio"
+        return WebSocketLine(self._lines.enter_context(connect(address, max_queue=None)))
 
     def events(self, call_id: str, *, until: str = "scorecard", patience_s: float = 60.0) -> Iterator[dict[str, Any]]:
         """All events of a call from its first on, up to the first of type ``until`` or the end of patience."""
