@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -47,10 +48,12 @@ class FakeSession:
         self.lost: Counter[str] = Counter()
         self.told: list[tuple[str, tuple[Role, ...]]] = []
         self._clock, self._began = clock, clock()
+        self._lock = threading.Lock()  # as in a call: every device has a thread
 
     def feed(self, chunk: Chunk) -> int:
-        self.chunks.append(chunk)
-        self.intake.add(chunk, round((self._clock() - self._began) * 1000))
+        with self._lock:
+            self.chunks.append(chunk)
+            self.intake.add(chunk, round((self._clock() - self._began) * 1000))
         return 0
 
     def lose(self, what: str, count: int = 1) -> None:
