@@ -134,7 +134,8 @@ class Stage:
         """Every line breaks."""
         assert self._loop is not None
         for connection in list(self._sockets):
-            asyncio.run_coroutine_threadsafe(connection.close(1012), self._loop).result(5)
+            with suppress(WebSocketDisconnect):  # its page was closed just now
+                asyncio.run_coroutine_threadsafe(connection.close(1012), self._loop).result(5)
 
     def reset(self) -> None:
         self.is_refusing, self.token = False, None
