@@ -562,6 +562,7 @@ class _Listening(_Caller):
 
     def open(self) -> None:
         self._capture.start()
+        self._capture.wait()
 
     def send(self, session: Session, stopping: threading.Event) -> None:
         self._capture.attach(session)

@@ -180,6 +180,17 @@ def test_what_was_spoken_before_the_call_began_is_no_part_of_it() -> None:
     assert place.dropped == 0, "it was never the call's"
 
 
+def test_bursts_before_the_call_tell_where_its_first_sample_lies() -> None:
+    place = Placement()
+    block = np.zeros((BLOCK, 1), np.int16)
+    arrivals = [BLOCK * 7 * (n // 7 + 1) - 16_000 for n in range(200)]  # seven at once, each burst when its last is full
+    placed = [(position, len(samples)) for position, samples in (place.put(block, BLOCK, at) for at in arrivals)]
+    heard = [one for one in placed if one[1]]
+    assert heard == [(BLOCK * n, BLOCK) for n in range(len(heard))], "from the call's beginning on, without a gap"
+    assert len(heard) == 150
+    assert not place.dropped
+
+
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(-2_000, 4_000)), max_size=150))
 def test_whatever_arrives_when_nothing_overlaps_and_nothing_comes_before_the_call(came: list[tuple[int, int]]) -> None:
     place, end, at = Placement(), 0, 0
@@ -221,6 +232,19 @@ def test_one_person_on_a_stereo_device_is_heard_from_both_channels(begin: Begin)
     sound.streams["Monitor"].deliver(np.tile(np.array([100, 300], np.int16), BLOCK))
     wait_for(lambda: call.session.chunks)
     assert set(call.session.chunks[-1].samples.ravel().tolist()) == {200}
+
+
+def test_a_call_may_wait_until_every_device_delivers() -> None:
+    sound = FakeSound(TWO)
+    devices = Capture(two_devices(sound), sound)
+    devices.start()
+    try:
+        sound.streams["USB Headset"].deliver(np.zeros(BLOCK, np.int16))
+        assert not devices.wait(within_s=0.01), "the other has not begun"
+        sound.streams["Monitor of Speakers"].deliver(np.zeros(2 * BLOCK, np.int16))
+        assert devices.wait(within_s=0.01)
+    finally:
+        devices.stop()
 
 
 # ---- what vanishes
@@ -361,8 +385,15 @@ def test_a_queue_that_nobody_empties_is_bounded_and_says_so() -> None:
     sound = FakeSound(TWO)
     line = Capture(two_devices(sound), sound)._lines[0]
     line.open(list_devices(sound)[0])
-    for _ in range(capture.QUEUED + 7):
-        sound.streams["USB Headset"].deliver(np.zeros(BLOCK, np.int16))
+
+    def deliver(blocks: int) -> None:
+        for _ in range(blocks):
+            sound.streams["USB Headset"].deliver(np.zeros(BLOCK, np.int16))
+
+    deliver(capture.QUEUED + 50)
+    assert line.overflows == 0, "before the call the newest blocks are kept, and none is missed"
+    line.begin()
+    deliver(7)
     assert line.overflows == 7
     assert line._blocks.qsize() == capture.QUEUED
 

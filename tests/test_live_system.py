@@ -66,7 +66,7 @@ def test_a_call_played_into_the_sound_system_is_reported_as_its_recording_is(
         )
     assert likeness > 0.95
     assert max(offsets) - min(offsets) <= 180, "drift to 60 ms either way, and a frame of speech detection at each end"
-    assert missing_ms <= 1_500, "a busy machine loses something, and says how much"
+    assert missing_ms <= 1_000, "a busy machine loses something, and says how much; the beginning is never missing"
     assert bool(report["warnings"]) == bool(missing_ms)
     assert missing_ms or not report["truncated"], "a little that is missing is stated, and only much of it truncates"
 

@@ -9,7 +9,7 @@ Theory of operation.
 *One clock.* Position 0 is the moment the call began, by the computer's monotonic clock, and the call's rate is 16 kHz.
 A device's samples follow one another by count: ``offset + samples so far``. The offset is measured, not assumed: a
 block cannot arrive before its last sample was spoken, so the earliest arrivals of two seconds tell where the device's
-sample 0 lies. Threads that are scheduled late move single arrivals, not the earliest.
+sample 0 lies; blocks that come before the call begins are no part of it, but are counted for this. Threads that are scheduled late move single arrivals, not the earliest.
 
 *Drift.* Crystals differ by some 50 millionths, 60 ms in twenty minutes; and samples that a card lost are seen the same
 way, within two seconds, as arrivals that come later than the count says. Up to 60 ms nothing is done: no rule depends
@@ -63,6 +63,7 @@ Samples = NDArray[np.int16]
 BLOCKS_PER_S = 50
 QUEUED = 2 * BLOCKS_PER_S  # blocks: what a busy machine may leave lying
 BUFFER_S = 0.5  # what the card keeps while this process gets no turn; blocks still come every 20 ms
+SETTLE_S = 0.3  # more than from one burst of blocks to the next; PulseAudio brings seven every 140 ms
 FIRST_WITHIN_S = 5.0  # of a stream's opening; PulseAudio's null sink takes up to 2.4
 GONE_AFTER_S = 1.0  # without a block, once there was one
 LOOK_EVERY_S = 1.0
@@ -219,8 +220,8 @@ class Placement:
         """
         self._came += came
         self._recent.append(arrived - self._came)
-        if self._offset is None:
-            self._offset = self._recent[0]
+        if self._offset is None or not self.end:
+            self._offset = min(self._recent)  # nothing is placed yet that this could move
         elif len(self._recent) == EARLIEST_OF and abs(drift := min(self._recent) - self._offset) > DRIFT:
             log.info("a device's samples are moved by %d ms", drift * 1000 // SAMPLE_RATE)
             self._offset += drift
@@ -255,6 +256,8 @@ class _Line:
         self._told_overflows = self._told_dropped = 0
         self._last_s = 0.0
         self._patience_s = FIRST_WITHIN_S  # for the next block
+        self.delivers = threading.Event()  # since it was opened
+        self._has_begun = False  # the call
         self._placement = Placement()
         self._resampler: Resampler | None = None
         self._rate = SAMPLE_RATE
@@ -272,10 +275,13 @@ class _Line:
         def copy(samples: Samples, _frames: int, _times: Any, status: Any) -> None:
             if status and status.input_overflow:
                 self.overflows += 1
+            if not self._has_begun and blocks.full():
+                blocks.get_nowait()  # nobody else takes any yet
             try:
                 blocks.put_nowait((samples.copy(), self._capture.clock()))
             except queue.Full:
                 self.overflows += 1
+            self.delivers.set()
 
         stream = sound.InputStream(
             device=device.index,
@@ -295,6 +301,7 @@ class _Line:
         self._placement.restart()
         self._n_samples = 0
         self._blocks = blocks
+        self.delivers.clear()
         self._last_s, self._patience_s = self._capture.clock(), FIRST_WITHIN_S
         self._stream = stream
 
@@ -316,10 +323,8 @@ class _Line:
         return stream is None or not stream.active or self._capture.clock() - self._last_s > self._patience_s
 
     def begin(self) -> None:
-        """What was heard before the call is none of it, nor is what was lost then."""
-        with suppress(queue.Empty):
-            while True:
-                self._blocks.get_nowait()
+        """What was lost before the call is no loss of it; what was heard only tells where its samples lie."""
+        self._has_begun = True
         self.overflows = self._told_overflows = 0
 
     # ---- its thread
@@ -404,7 +409,7 @@ def _by_role(block: Samples, n_roles: int) -> Samples:
 
 
 class Capture:
-    """The devices of one call. ``start``, then ``attach`` the call, then ``stop``.
+    """The devices of one call. ``start``, ``wait`` until they deliver, ``attach`` the call, ``stop``.
 
     sound   the ``sounddevice`` module, or what behaves like it
     clock   seconds, monotonic
@@ -450,6 +455,16 @@ class Capture:
                     f"{device.name}: cannot be opened ({error}); close the program that uses it, allow access to the "
                     "microphone, or choose another one (`analyzer devices`)"
                 ) from None
+
+    def wait(self, within_s: float = FIRST_WITHIN_S) -> bool:
+        """Until every device has delivered sound, so that a call that begins then misses nothing at its beginning.
+
+        returns whether all do; one that does not is reported as not heard once the call has begun
+        """
+        deadline = time.monotonic() + within_s
+        do_all = all(line.delivers.wait(max(0.0, deadline - time.monotonic())) for line in self._lines)
+        self.stopping.wait(SETTLE_S)
+        return do_all
 
     def attach(self, session: Session) -> None:
         """The call begins now: what the devices hear is its audio."""
