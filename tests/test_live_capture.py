@@ -183,7 +183,7 @@ def test_what_was_spoken_before_the_call_began_is_no_part_of_it() -> None:
 def test_bursts_before_the_call_tell_where_its_first_sample_lies() -> None:
     place = Placement()
     block = np.zeros((BLOCK, 1), np.int16)
-    arrivals = [BLOCK * 7 * (n // 7 + 1) - 16_000 for n in range(200)]  # seven at once, each burst when its last is full
+    arrivals = [BLOCK * 7 * (n // 7 + 1) - 16_000 for n in range(200)]  # seven at once, when full
     placed = [(position, len(samples)) for position, samples in (place.put(block, BLOCK, at) for at in arrivals)]
     heard = [one for one in placed if one[1]]
     assert heard == [(BLOCK * n, BLOCK) for n in range(len(heard))], "from the call's beginning on, without a gap"

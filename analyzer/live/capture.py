@@ -9,7 +9,8 @@ Theory of operation.
 *One clock.* Position 0 is the moment the call began, by the computer's monotonic clock, and the call's rate is 16 kHz.
 A device's samples follow one another by count: ``offset + samples so far``. The offset is measured, not assumed: a
 block cannot arrive before its last sample was spoken, so the earliest arrivals of two seconds tell where the device's
-sample 0 lies; blocks that come before the call begins are no part of it, but are counted for this. Threads that are scheduled late move single arrivals, not the earliest.
+sample 0 lies; blocks that come before the call begins are no part of it, but are counted for this. Threads that are
+scheduled late move single arrivals, not the earliest.
 
 *Drift.* Crystals differ by some 50 millionths, 60 ms in twenty minutes; and samples that a card lost are seen the same
 way, within two seconds, as arrivals that come later than the count says. Up to 60 ms nothing is done: no rule depends
