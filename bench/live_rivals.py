@@ -84,9 +84,9 @@ def fixed_length_engine(recogniser: WhisperRecogniser) -> Engine:
     batch_of = threading.local()
     decode_batch = engine._decode_batch
 
-    def decode(tasks: Sequence[Task]) -> Any:
+    def decode(tasks: Sequence[Task], *more: Any) -> Any:
         batch_of.audio_s = sum(task.audio_frames for task in tasks) / 100 / len(tasks)
-        return decode_batch(tasks)
+        return decode_batch(tasks, *more)
 
     engine._decode_batch = decode  # type: ignore[method-assign]
     engine._budget = lambda _: max(1, round(TOKENS_PER_SECOND * batch_of.audio_s))  # type: ignore[method-assign]

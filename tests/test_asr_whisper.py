@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from analyzer import models
 from analyzer.asr import WhisperRecogniser, Window, windows
@@ -90,6 +91,14 @@ def test_one_window_of_two_segments_is_cut_into_two_utterances(tmp_path: Path) -
     assert (one.text, cross_talk, two.text) == (first, None, second)
     assert 5_200 <= one.span.start_ms < one.span.end_ms <= 7_800
     assert 21_200 <= two.span.start_ms < two.span.end_ms <= 23_800
+
+
+def test_numpy_computes_on_one_thread_once_a_model_is_loaded(tmp_path: Path) -> None:
+    """Else the last digit of a confidence depends on the machine's cores and the environment."""
+    random_whisper.build(tmp_path, TEXT)
+    with threadpool_limits(limits=2, user_api="blas"):
+        recogniser(tmp_path)
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
 def test_results_do_not_depend_on_what_shares_the_batch(tmp_path: Path) -> None:

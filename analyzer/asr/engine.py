@@ -5,7 +5,7 @@ every clip to 30 s, has no gates and keeps state between calls. CTranslate2 on a
 encoder and two to four times from batching the decoder: so windows are encoded one by one at their own length, and
 those of equal length are decoded together. Nothing in a batch depends on its other members: lengths, token budgets and
 prompts are equal by construction, alignment is batched over equal token counts only, and int8 results are
-bit-equal whatever the batch size.
+bit-equal whatever the batch size. Once an engine is made, numpy computes its products on one thread in this process.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from analyzer.asr.spelling import TimedPiece, split_pieces, time_pieces
 from analyzer.errors import ConfigError, ModelError
@@ -121,6 +122,9 @@ class Engine:
         batch_size: int = 8,
         prompt: str = "",
     ) -> None:
+        # For good and for the process, set here for who uses the library: numpy's products, and with them features and
+        # confidences, differ in the last digit with the number of threads that share them; and several are no faster.
+        threadpool_limits(limits=1, user_api="blas")
         self.folder, self.batch_size = folder, batch_size
         self.device = choose_device(device)
         self.workers, self.threads = _share_cores(self.device, workers, threads)
