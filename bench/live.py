@@ -52,6 +52,7 @@ from analyzer.catalog import load_pack
 from analyzer.live.agreement import Agreement
 from analyzer.live.judge import Judge
 from analyzer.live.scheduler import Scheduler
+from analyzer.live.warming import call_cost
 from analyzer.models import open_folder, resolve
 from analyzer.rules import Pack
 from bench.batch import build_random
@@ -240,7 +241,8 @@ class Models:
         own = FixedLength(many, tail_ms, packs=bool(safe)) if is_random else many.with_window(tail_ms or "safe")
         if policy == "endpoint":
             return Policy(own, lambda watched: FirstInFirstOut(watched, workers=self._cores))
-        return Policy(own, lambda watched: Scheduler(watched, workers=self._cores))
+        cost = call_cost(own)
+        return Policy(own, lambda watched: Scheduler(watched, workers=self._cores, call_cost=cost))
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,8 @@ class _Rival:
     def looks_ahead(self) -> bool:
         return False
 
+    def spend(self, thread: str, took_s: float) -> None: ...
+
     def interval_ms(self) -> int | None:
         return self.interim_ms
 

@@ -107,6 +107,27 @@ def test_interim_work_leaves_a_worker_free_for_finals() -> None:
     agenda.done(busy)
 
 
+def test_complete_speech_may_have_the_last_worker() -> None:
+    agenda = Agenda(workers=2)
+    agenda.offer_partial(partial("a"))
+    assert [job.kind for job in agenda.take(0)] == [Kind.PARTIAL]
+    for call in "bc":
+        agenda.put_early(Job(Kind.EARLY, call, Role.AGENT, None, 0))
+    assert [job.kind for job in agenda.take(0)] == [Kind.EARLY, Kind.EARLY], "somebody waits for it"
+
+
+def test_partials_that_take_long_are_done_one_at_a_time() -> None:
+    agenda = Agenda(workers=2)
+    for at in range(0, 30_000, 1_000):
+        for call in "abcd":
+            agenda.offer_partial(partial(call, at))
+        if jobs := agenda.take(at):
+            agenda.done(jobs, 250.0 * len(jobs))
+    for call in "abcd":
+        agenda.offer_partial(partial(call, 60_000))
+    assert len(agenda.take(60_000)) == 1, "a quarter of a second each: what comes meanwhile would wait for them all"
+
+
 def test_partials_grow_rare_while_finals_wait_and_come_back_when_they_do_not() -> None:
     agenda = Agenda(workers=1)
     now = 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analyzer.asr import Window
+from analyzer.live import scheduler as scheduling
 from analyzer.live.agenda import Kind
 from analyzer.live.scheduler import Scheduler
 from analyzer.types import Role, Span, Utterance
@@ -128,6 +129,33 @@ def test_closing_recognises_what_waits(workers: int) -> None:
     scheduler.close()
     assert [len(listener.finals) for listener in listeners] == [8] * 5
     assert not scheduler.accepts()
+
+
+def test_a_call_that_would_take_what_the_others_need_is_refused_before_anybody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduling, "_cores", lambda: 2)
+    scheduler = Scheduler(FakeRecogniser(), call_cost=0.5)  # of 1.6 cores
+    for number in range(3):
+        assert scheduler.accepts()
+        scheduler.enter(number, Listener())
+    assert not scheduler.accepts()
+    scheduler.leave(0)
+    assert scheduler.accepts()
+    scheduler.close()
+
+
+def test_a_thread_that_has_no_time_left_refuses_calls_though_cores_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "_cores", lambda: 64)
+    now = 0.0
+    scheduler = Scheduler(FakeRecogniser(), clock=lambda: now)
+    for number in range(4):
+        scheduler.enter(number, Listener())
+    for now in range(1, 31):
+        scheduler.spend("ear", 0.7)
+        assert scheduler.accepts() or now > 2, "what calls cost is not known yet"
+    assert not scheduler.accepts()
+    scheduler.close()
 
 
 def test_a_final_that_was_foreseen_is_told_without_being_recognised_again() -> None:

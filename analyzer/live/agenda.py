@@ -7,7 +7,7 @@ only the newest partial waits: a newer one takes its place. A partial that grew 
     finals    FIFO per call                         taken up to ``most`` at once, shared among idle workers
     ahead     one per channel, the newest           a final that is foreseen, while finals do not wait
     early     FIFO over all, sheddable              speech that is complete, but whose window is not (30 s windows)
-    partials  one per channel, the newest           only while another worker stays free for finals
+    partials  one per channel, the newest           only while another worker stays free, and no more than take 0.3 s
 
 A silence of half the length that ends a segment shows what its final will be. To recognise that at once costs nothing
 if the silence goes on, for the final is done when it ends; if not, it was one more pass over the speech.
@@ -35,6 +35,7 @@ EARLY_AGE_MS = 6_000
 # after it in 19 of 20 cases if nothing waits; they cost as much CPU as the finals.
 INTERVALS_MS = (600, 1_000, 2_000, None)
 PARTIALS_SHARE = 0.35  # of the workers' time
+PARTIALS_MS = 300  # of a worker at once: what comes meanwhile waits so long
 SAVED_MS = 1_500  # of it that may be used later
 SLOW_DOWN_MS = 250  # finals that wait longer on average make partials rarer
 SPEED_UP_MS = 80  # and shorter than this more frequent
@@ -91,7 +92,9 @@ class Agenda:
         self._early: deque[Job] = deque()
         self._partials: OrderedDict[Channel, Job] = OrderedDict()
         self._busy_finals = 0
-        self._busy_others = 0
+        self._busy_early = 0
+        self._busy_partials = 0
+        self._partial_ms = 0.0  # what one took lately
         self._wait_ms = 0.0  # of finals, smoothed
         self._level = 0
         self._stepped_ms = 0.0
@@ -146,19 +149,24 @@ class Agenda:
             self._busy_finals += 1
             self.counts.finals += len(jobs)
             self._wait_ms += SMOOTHING * (max(now_ms - job.since_ms for job in jobs) - self._wait_ms)
+        elif jobs[0].kind is Kind.EARLY:
+            self._busy_early += 1
+            self.counts.early += len(jobs)
         else:
-            self._busy_others += 1
-            self.counts.partials += sum(job.kind is Kind.PARTIAL for job in jobs)
-            self.counts.early += sum(job.kind is Kind.EARLY for job in jobs)
+            self._busy_partials += 1
+            self.counts.partials += len(jobs)
         return jobs
 
     def done(self, jobs: list[Job], took_ms: float = 0.0) -> None:
         if jobs[0].kind in (Kind.FINAL, Kind.AHEAD):
             self._busy_finals -= 1
             return
-        self._busy_others -= 1
-        if jobs[0].kind is Kind.PARTIAL:
-            self._credit_ms -= took_ms
+        if jobs[0].kind is Kind.EARLY:
+            self._busy_early -= 1
+            return
+        self._busy_partials -= 1
+        self._credit_ms -= took_ms
+        self._partial_ms += SMOOTHING * (took_ms / len(jobs) - self._partial_ms)
 
     # ---- how things stand
 
@@ -191,14 +199,19 @@ class Agenda:
 
     @property
     def is_idle(self) -> bool:
-        return not (any(self.waiting.values()) or self._busy_finals or self._busy_others)
+        return not (any(self.waiting.values()) or self._busy)
 
     # ---- inside
+
+    @property
+    def _busy(self) -> int:
+        """Workers that have something to do."""
+        return self._busy_finals + self._busy_early + self._busy_partials
 
     def _next_finals(self) -> list[Job]:
         """Each call's oldest before any call's second; what waits is shared with the workers that are idle."""
         waiting = sum(map(len, self._finals.values()))
-        idle = max(1, self._workers - self._busy_finals - self._busy_others)
+        idle = max(1, self._workers - self._busy)
         size = min(self._most, -(-waiting // idle))
         chosen = [job for _, job in sorted(self._ranked(), key=lambda ranked: ranked[0])[:size]]
         for job in chosen:
@@ -221,14 +234,16 @@ class Agenda:
         return [self._ahead.popitem(last=False)[1] for _ in range(min(2, len(self._ahead)))]
 
     def _next_others(self) -> list[Job]:
-        """Interim work leaves one worker free for finals, if there is more than one."""
-        if self._busy_others >= max(1, self._workers - 1):
-            return []
+        """Complete speech, which somebody waits for; else partials, which leave a worker free if there are several."""
+        idle = max(1, self._workers - self._busy)
         if self._early:
-            return [self._early.popleft() for _ in range(min(2, len(self._early)))]
+            return [self._early.popleft() for _ in range(min(2, -(-len(self._early) // idle)))]
+        if self._busy and self._busy >= self._workers - 1:
+            return []
         if self._level == len(INTERVALS_MS) - 1 or self._credit_ms <= 0:
             return []
-        size = min(len(self._partials), max(1, self._most // 2))
+        fit = int(PARTIALS_MS / self._partial_ms) if self._partial_ms > 0 else self._most
+        size = min(len(self._partials), max(1, min(fit, self._most // 2)))
         return [self._partials.popitem(last=False)[1] for _ in range(size)]
 
     def _drop_old(self, now_ms: float) -> None:

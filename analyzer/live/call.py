@@ -246,9 +246,11 @@ class LiveCall:
     def _metered(self, stage: Literal["ear", "judge"], since: float, work: Callable[..., None], *args: Any) -> None:
         began = time.monotonic()
         self._guarded(work, *args)
+        took = time.monotonic() - began
+        self._scheduler.spend(stage, took)
         if (meter := self._scheduler.meter) is not None:
             meter.stage("ear_queue" if stage == "ear" else "judge_queue", began - since)
-            meter.stage(stage, time.monotonic() - began)
+            meter.stage(stage, took)
 
     def _guarded(self, work: Callable[..., None], *args: Any) -> None:
         """An error in one call is that call's: it is reported once, and the others go on."""

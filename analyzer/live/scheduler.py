@@ -7,6 +7,7 @@ never what comes out. Whoever asked is told on a worker's thread and should hand
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -17,11 +18,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from analyzer.asr import Recogniser, Window
+from analyzer.live.admission import Admission
 from analyzer.live.agenda import REFUSE_MS, Agenda, Channel, Job, Kind
 from analyzer.types import Role, Utterance
 from analyzer.vad import Segment
 
 log = logging.getLogger(__name__)
+
+NOTE_EVERY_S = 1.0
 
 Stage = Literal[
     "ear_queue",  # audio waits for the ear
@@ -75,7 +79,8 @@ class _Foreseen:
 class Scheduler:
     """Call ``submit`` and ``offer`` from any thread.
 
-    workers  threads, each with a batch of its own; the recogniser should have as many
+    workers    threads, each with a batch of its own; the recogniser should have as many
+    call_cost  CPU seconds that a second of a call takes, as far as is known before there are calls; 0: not known
     """
 
     def __init__(
@@ -84,11 +89,17 @@ class Scheduler:
         *,
         workers: int = 1,
         refuse_ms: float = REFUSE_MS,
+        call_cost: float = 0.0,
         meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recogniser = recogniser
         self._agenda = Agenda(workers, refuse_ms=refuse_ms)
+        self._room = Admission(_cores(), call_cost)
+        self._room_of = {"ear": Admission(1), "judge": Admission(1)}  # each is a thread
+        self._spent_s = {"ear": 0.0, "judge": 0.0, "recogniser": 0.0}  # on what must be done of calls
+        self._spending = threading.Lock()
+        self._noted_s = clock()
         self.meter = meter
         self._clock = clock
         self._listeners: dict[Hashable, Listener] = {}
@@ -119,12 +130,21 @@ class Scheduler:
     def accepts(self) -> bool:
         """Whether one more call can be served in time."""
         with self._changed:
-            return not self._closing and self._agenda.accepts(self._now_ms())
+            self._note()
+            doors = (self._room, *self._room_of.values())
+            has_room = all(door.accepts(len(self._listeners)) for door in doors)
+            return not self._closing and has_room and self._agenda.accepts(self._now_ms())
 
     def interval_ms(self) -> int | None:
         """How far apart a channel's partials should be; None: none now."""
         with self._changed:
             return self._agenda.interval_ms(self._now_ms())
+
+    def spend(self, thread: Literal["ear", "judge", "recogniser"], took_s: float) -> None:
+        """So long it was busy with what must be done of some call. Delays inside count too: they mean that there is no
+        room."""
+        with self._spending:
+            self._spent_s[thread] += took_s
 
     # ---- work
 
@@ -189,6 +209,16 @@ class Scheduler:
     def _now_ms(self) -> float:
         return self._clock() * 1000
 
+    def _note(self) -> None:
+        """What calls cost, once a second."""
+        now_s = self._clock()
+        if now_s - self._noted_s >= NOTE_EVERY_S:
+            self._noted_s = now_s
+            spent_s, calls = dict(self._spent_s), len(self._listeners)
+            self._room.note(now_s, sum(spent_s.values()), calls)
+            for thread, door in self._room_of.items():
+                door.note(now_s, spent_s[thread], calls)
+
     def _work(self) -> None:
         while (jobs := self._next()) is not None:
             began = self._clock()
@@ -204,6 +234,8 @@ class Scheduler:
                 with self._changed:
                     self._agenda.done(jobs, took * 1000)
                     self._changed.notify_all()
+            if jobs[0].kind is not Kind.PARTIAL:  # what is given up first
+                self.spend("recogniser", took)
             self._tell_meter(jobs, began, took)
 
     def _tell_meter(self, jobs: Sequence[Job], began: float, took: float) -> None:
@@ -218,6 +250,7 @@ class Scheduler:
         """The next batch, or None when there will be no more."""
         with self._changed:
             while True:
+                self._note()
                 if jobs := self._agenda.take(self._now_ms()):
                     for job in jobs:
                         if job.kind is Kind.AHEAD:
@@ -291,3 +324,7 @@ class Scheduler:
             tell()
         except Exception:
             log.exception("call %s did not take a result", job.call)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -33,7 +33,7 @@ from analyzer.desk.review_desk import ReviewDesk
 from analyzer.errors import ConfigError
 from analyzer.live.hub import Hub
 from analyzer.live.scheduler import Scheduler
-from analyzer.live.warming import warm_up
+from analyzer.live.warming import call_cost, warm_up
 from analyzer.memory import keep_giving_back
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
@@ -109,7 +109,7 @@ def serve(
     with contextlib.closing(listening), RunFolder(run, settings, inputs=["serve"]) as folder:
         warm_up(recogniser, pack)
         importer = None if review is None else Importer(review, run)
-        scheduler = Scheduler(recogniser, workers=workers, meter=metrics)
+        scheduler = Scheduler(recogniser, workers=workers, call_cost=call_cost(recogniser), meter=metrics)
         on_end = importer.wake if importer else lambda: None
         hub = Hub(pack, scheduler, folder, most_calls=serving.most_calls, on_end=on_end)
         if review is not None:
