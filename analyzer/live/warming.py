@@ -62,6 +62,7 @@ def _voice(seconds: int) -> NDArray[np.int16]:
     """Something that a detector takes for speech: a hum of many tones that rises and falls five times a second."""
     at = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     pitch = 2 * np.pi * (140 * at + 4 * np.sin(2 * np.pi * 0.7 * at))
-    hum = sum(np.sin(number * pitch) / number for number in range(1, 20))
+    hum = np.sum([np.sin(number * pitch) / number for number in range(1, 20)], axis=0)
     swell = 0.2 + np.sin(2 * np.pi * 2.5 * at) ** 2
-    return np.rint(4_000 * hum * swell).astype(np.int16)
+    sound: NDArray[np.int16] = np.rint(4_000 * hum * swell).astype(np.int16)
+    return sound
