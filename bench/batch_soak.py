@@ -171,9 +171,10 @@ class Journal:
             with self._path.open("rb") as file:
                 file.seek(self._read)
                 for line in file:
-                    if line.endswith(b"\n"):
-                        self._read += len(line)
-                        self._note(json.loads(line))
+                    if not line.endswith(b"\n"):  # being written: what the file yields next would be its other half
+                        break
+                    self._read += len(line)
+                    self._note(json.loads(line))
         return self.done.total()
 
     def _note(self, entry: dict[str, str]) -> None:
