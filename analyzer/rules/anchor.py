@@ -65,8 +65,10 @@ class Cue:
 
     def points(self, said: Said) -> list[Point]:
         """The cue's hits in one utterance, whatever the window."""
+        if not may_be_by(said, self.speaker):
+            return []
         found = self.phrases.find(said)
-        if not found or not may_be_by(said, self.speaker) or (self.unless and self.unless.any(said)):
+        if not found or (self.unless and self.unless.any(said)):
             return []
         return [
             Point(

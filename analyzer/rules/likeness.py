@@ -138,8 +138,7 @@ class Likeness:
 
     def probability(self, features: Collection[str]) -> float:
         """That a sentence with these features is forbidden."""
-        weights = self.weights
-        total = self.bias + sum([weights[name] for name in features if name in weights])
+        total = self.bias + sum(filter(None, map(self.weights.get, features)))
         return 1 / (1 + math.exp(-total / UNIT))
 
     def category(self, features: Collection[str]) -> str:

@@ -19,20 +19,24 @@ class Listeners:
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._always: list[str] = []
+        self._to_words: list[str] = []  # to any: what they listen for is in no list of keys
         self._by_cue: dict[Vocabulary, dict[PhraseSet, list[str]]] = {}
         for rule_id, check in checks.items():
             if check.listens_for is None:
                 self._always.append(rule_id)
             for cue in check.listens_for or ():
                 self._by_cue.setdefault(cue.vocabulary, {}).setdefault(cue.shared, []).append(rule_id)
+        for vocabulary, rules_of in self._by_cue.items():
+            self._to_words += [rule_id for cue in vocabulary.anywhere for rule_id in rules_of.get(cue, ())]
 
     def concerned(self, said: Said, before: Said | None) -> Iterable[str]:
         """Rules that have to hear an utterance. ``before``: what the same speaker said just before, if a phrase may run
         over both."""
-        concerned = dict.fromkeys(self._always)
+        has_words = said.text or (before and before.text)
+        concerned = dict.fromkeys((*self._always, *(self._to_words if has_words else ())))
         for one in (said, said.after(before)) if before else (said,):
             for vocabulary, rules_of in self._by_cue.items():
-                for cue in vocabulary.candidates(one):
+                for cue in vocabulary.candidates(one).sets():
                     for rule_id in rules_of.get(cue, ()):
                         concerned[rule_id] = None
         return concerned

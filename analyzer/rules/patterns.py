@@ -143,6 +143,24 @@ class Encoded:
         return first, first + len(self.utf8[start:end].decode())
 
 
+@dataclass(frozen=True, slots=True)
+class Sounds:
+    """Characters of a text by the syllable that each is read as. ``has_filler``: one of those that a match may skip
+    sounds in it."""
+
+    written: Mapping[str, frozenset[str]]
+    has_filler: bool
+
+    @classmethod
+    def of(cls, text: str, hearing: Hearing) -> Sounds:
+        sounded = in_syllables(text, hearing, NOT_SOUNDED)
+        written: dict[str, set[str]] = {}
+        for syllable, character in zip(sounded, text, strict=True):
+            written.setdefault(syllable, set()).add(character)
+        has_filler = any(filler in sounded for filler in _sounded_fillers(hearing))
+        return cls({syllable: frozenset(characters) for syllable, characters in written.items()}, has_filler)
+
+
 class Pattern:
     """One phrase of the pattern language.
 
@@ -211,6 +229,21 @@ class Pattern:
             )
             for found in expression.finditer(sounded.utf8)
         ]
+
+    def may_be_misheard(self, text: Sounds, hearing: Hearing) -> bool:
+        """Whether ``hear_all`` may find in a text what is not written as the pattern is: a character that the pattern
+        does not know is read like one that it does."""
+        read, known = self._read_as(hearing), self.alphabet
+        if read is None or text.has_filler:
+            return True
+        return any(syllable in read and not characters <= known for syllable, characters in text.written.items())
+
+    @cache  # noqa: B019 - patterns live as long as their pack
+    def _read_as(self, hearing: Hearing) -> frozenset[str] | None:
+        """All that a match in syllables may consist of, open stretches apart; None where that is not spelled out."""
+        if any(map(_is_unbounded, self.nodes)) or any(map(_holds_anchor, _outer_anchors(self.nodes)[1])):
+            return None
+        return frozenset("".join(_sounding_like(character, hearing) for character in self.alphabet))
 
     def sound_keys(self, hearing: Hearing) -> tuple[str, ...]:
         """``keys`` in syllables; none where they are too short to help or the pattern cannot be heard."""
@@ -478,9 +511,12 @@ def _node_regex(node: Node, gap: str) -> str:
 
 
 @lru_cache(maxsize=2)
+def _sounded_fillers(hearing: Hearing) -> tuple[str, ...]:
+    return tuple(in_syllables(filler, hearing, NOT_SOUNDED) for filler in FILLERS)
+
+
 def _sounding_gap(hearing: Hearing) -> str:
-    fillers = "|".join(in_syllables(filler, hearing, NOT_SOUNDED) for filler in FILLERS)
-    return f"{_GAP_CLASS}(?:(?:{fillers}){_GAP_CLASS})?"
+    return f"{_GAP_CLASS}(?:(?:{'|'.join(_sounded_fillers(hearing))}){_GAP_CLASS})?"
 
 
 def _in_syllables(nodes: Sequence, hearing: Hearing) -> Sequence:
@@ -645,6 +681,18 @@ def _runs(spoken: Sequence) -> Iterator[_Stretch]:
                 yield _Stretch(tuple(dict.fromkeys(keys)), first, last)
                 if min(map(len, keys)) >= _LONG_KEY:
                     break
+
+
+def _is_unbounded(node: Node) -> bool:
+    """Whether it holds a negated class, which any other character matches."""
+    match node:
+        case Class(_, True):
+            return True
+        case Choice(branches):
+            return any(_is_unbounded(inside) for branch in branches for inside in branch)
+        case Optional(inside):
+            return _is_unbounded(inside)
+    return False
 
 
 def _holds_anchor(node: Node) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -189,10 +189,8 @@ class PhraseSet:
         return self._vocabulary
 
     def _find(self, said: Said) -> Sequence[Hit]:
-        candidates = self.vocabulary.candidates(said).get(self)
-        if candidates is None:
-            return ()
-        hits = [hit for order in sorted(candidates.spelled) for hit in self._spelled(order, said)]
+        candidates = self.vocabulary.candidates(said)
+        hits = [hit for order in sorted(candidates.spelled_in(self)) for hit in self._spelled(order, said)]
         if candidates.heard:
             spelled = tuple(hits)
             heard = self._heard(candidates, said)
@@ -209,8 +207,8 @@ class PhraseSet:
                 yield Hit(phrase, said, start, end, match, said.confidence(start, end), order)
 
     def _heard(self, candidates: Candidates, said: Said) -> Iterator[Hit]:
-        for hearing, orders in (candidates.heard or {}).items():
-            for order in sorted(orders):
+        for hearing, orders_of in candidates.heard.items():
+            for order in sorted(orders_of.get(self, ())):
                 yield from self._heard_as(order, said, hearing)
 
     def _heard_as(self, order: int, said: Said, hearing: Hearing) -> Iterator[Hit]:
@@ -251,6 +249,8 @@ def misheard(pattern: Pattern, said: Said, hearing: Hearing) -> list[Misheard]:
     found: list[Misheard] | None = said.heard.get((pattern, hearing))
     if found is None:
         found = said.heard[pattern, hearing] = []
+        if not pattern.may_be_misheard(said.sounds(hearing), hearing):
+            return found
         for span, open_spans in pattern.hear_all(said.sounded(hearing), hearing):
             start, end = said.from_marked(*span)
             written = _written(said.marked, span, open_spans)
@@ -269,14 +269,28 @@ def may_match(pattern: Pattern, said: Said) -> bool:
 # --- the one scan: which phrases an utterance may hold --------------------------------------------------------------
 
 
+_Orders = Mapping[PhraseSet, Sequence[int]]  # phrases of a set, by their place in it
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
-    """Phrases of one set, by their place in it, that an utterance may hold: as written, and by sound."""
+    """Phrases that an utterance may hold: as written, and by sound. ``anywhere``: any utterance may hold these."""
 
-    __slots__ = ("heard", "spelled")  # some fifty are made for each utterance, so no more is done than need be
+    anywhere: _Orders
+    spelled: _Orders
+    heard: Mapping[Hearing, _Orders]
 
-    def __init__(self) -> None:
-        self.spelled: list[int] = []
-        self.heard: dict[Hearing, list[int]] | None = None
+    def spelled_in(self, phrases: PhraseSet) -> Iterable[int]:
+        return (*self.anywhere.get(phrases, ()), *self.spelled.get(phrases, ()))
+
+    def sets(self) -> Iterator[PhraseSet]:
+        """Of which it may hold a phrase, those that any utterance may hold left out."""
+        yield from self.spelled
+        for orders_of in self.heard.values():
+            yield from orders_of
+
+
+_NOTHING = Candidates({}, {}, {})
 
 
 class Vocabulary:
@@ -302,37 +316,32 @@ class Vocabulary:
             one.join(vocabulary, same[content[one]])
         return vocabulary
 
-    def candidates(self, said: Said) -> Mapping[PhraseSet, Candidates]:
-        """What the utterance may hold, of every set of which it may hold anything. The first question of any set
-        answers for all."""
-        found: Mapping[PhraseSet, Candidates] | None = said.candidates.get(self)
+    def candidates(self, said: Said) -> Candidates:
+        """What the utterance may hold. The first question of any set answers for all."""
+        found: Candidates | None = said.candidates.get(self)
         if found is None:
-            found = said.candidates[self] = self._scan(said)
+            found = said.candidates[self] = self._scan(said) if said.text else _NOTHING
             said.found = {**self._nothing_found, **said.found}
-            for phrases in found:
+            for phrases in (*found.anywhere, *found.sets()):
                 said.found.pop(phrases, None)  # to be looked at when a rule asks
         return found
+
+    @property
+    def anywhere(self) -> Collection[PhraseSet]:
+        """Sets of which any utterance that holds a word may hold a phrase."""
+        return self._written.anywhere.keys()
 
     @cached_property
     def _nothing_found(self) -> dict[PhraseSet, Sequence[Hit]]:
         return dict.fromkeys(self.sets, ())
 
-    def _scan(self, said: Said) -> dict[PhraseSet, Candidates]:
-        found: dict[PhraseSet, Candidates] = defaultdict(Candidates)
-        if not said.text:
-            return found
-        for entry in self._written.possible_in(said.keyed_texts):
-            for phrases, order in entry.places:
-                found[phrases].spelled.append(order)
+    def _scan(self, said: Said) -> Candidates:
+        heard: dict[Hearing, _Orders] = {}
         for hearing, index in self._sounding.items():
-            sounded = [in_syllables(text, hearing, NOT_SOUNDED) for text in said.keyed_texts]
-            for entry in index.possible_in(sounded):
-                for phrases, order in entry.places:
-                    candidates = found[phrases]
-                    if candidates.heard is None:
-                        candidates.heard = {}
-                    candidates.heard.setdefault(hearing, []).append(order)
-        return found
+            orders_of = index.possible_in([in_syllables(text, hearing, NOT_SOUNDED) for text in said.keyed_texts])
+            if orders_of:
+                heard[hearing] = orders_of
+        return Candidates(self._written.anywhere, self._written.possible_in(said.keyed_texts), heard)
 
     @cached_property
     def _written(self) -> _Index:
@@ -360,45 +369,61 @@ class Vocabulary:
 _Place = tuple[PhraseSet, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """The places of one pattern, and what it needs beside the key that it is found by, as numbers of keys."""
+    """The places of one pattern. ``rest``: what it needs beside the keys it is filed under, as numbers of keys."""
 
     places: Sequence[_Place]
-    others: Sequence[frozenset[int]]
+    rest: Sequence[frozenset[int]] = ()
 
-    def has_all(self, there: set[int]) -> bool:
-        """Whether all that it needs beside its key is among these keys."""
-        return not any(need.isdisjoint(there) for need in self.others)
+
+_Entries = dict[_Entry, None]  # in the order they were filed
 
 
 class _Index:
-    """Patterns by the literals they need. Each is looked up under its first set of them, its keys; those that need none
-    may be anywhere."""
+    """Patterns by the literals they need: filed under each key of their first set of them and, where they need another,
+    each of the second.
+
+    anywhere   the places of those that need none
+    """
 
     def __init__(self, patterns: Iterable[tuple[Sequence[Sequence[str]], Sequence[_Place]]]) -> None:
         numbers: dict[str, int] = {}
-        self._by_key: dict[int, list[_Entry]] = defaultdict(list)
-        self._anywhere: list[_Entry] = []
+        anywhere: dict[PhraseSet, list[int]] = defaultdict(list)
+        self._by_key: dict[int, _Entries] = defaultdict(dict)
+        self._by_two: dict[int, dict[int, _Entries]] = defaultdict(lambda: defaultdict(dict))
         for needs, places in patterns:
             keys, *others = ([numbers.setdefault(key, len(numbers)) for key in need] for need in needs or ((),))
-            entry = _Entry(places, tuple(map(frozenset, others)))
+            entry = _Entry(places, tuple(map(frozenset, others[1:])))
             for key in keys:
-                self._by_key[key].append(entry)
-            if not keys:
-                self._anywhere.append(entry)
+                for other in others[0] if others else ():
+                    self._by_two[key][other][entry] = None
+                if not others:
+                    self._by_key[key][entry] = None
+            for phrases, order in () if keys else places:
+                anywhere[phrases].append(order)
+        self.anywhere: _Orders = dict(anywhere)
         self._automaton = ahocorasick_rs.AhoCorasick(list(numbers)) if numbers else None
 
-    def possible_in(self, texts: Sequence[str]) -> Iterable[_Entry]:
-        """The patterns that can match: all they need is in the texts, the same thing said in one or two ways.
+    def possible_in(self, texts: Sequence[str]) -> _Orders:
+        """Phrases that can match: all they need is in the texts, the same thing said in one or two ways.
 
-        What stands in neither way may still be made of both, so that of two texts the keys alone are asked for.
+        What stands in neither way may still be made of both, so that of two texts the first key alone is asked for.
         """
         there = self._keys_in(texts)
-        possible = {id(entry): entry for key in there for entry in self._by_key.get(key, ())}
-        if len(texts) > 1:
-            return (*self._anywhere, *possible.values())
-        return [*self._anywhere, *[e for e in possible.values() if not e.others or e.has_all(there)]]
+        possible: _Entries = {}
+        for key in there & self._by_key.keys():
+            possible.update(self._by_key[key])
+        for key in there & self._by_two.keys():
+            by_other = self._by_two[key]
+            for other in by_other if len(texts) > 1 else there & by_other.keys():
+                possible.update(by_other[other])
+        orders_of: dict[PhraseSet, list[int]] = defaultdict(list)
+        for entry in possible:
+            if not entry.rest or len(texts) > 1 or not any(need.isdisjoint(there) for need in entry.rest):
+                for phrases, order in entry.places:
+                    orders_of[phrases].append(order)
+        return orders_of
 
     def _keys_in(self, texts: Iterable[str]) -> set[int]:
         if self._automaton is None:

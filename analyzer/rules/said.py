@@ -22,6 +22,7 @@ from analyzer.rules.patterns import (
     UTTERANCE_END,
     UTTERANCE_START,
     Encoded,
+    Sounds,
 )
 from analyzer.types import Role, Span, Utterance
 
@@ -75,6 +76,7 @@ class Said:
         self.heard: dict[Any, Any] = {}
         self.candidates: dict[Any, Any] = {}
         self._sounded: dict[Hearing, Encoded] = {}
+        self._sounds: dict[Hearing, Sounds] = {}
         self._spans: dict[tuple[int, int], Span] = {}
         self._after: tuple[Said, Said] | None = None
         self._parts: dict[tuple[int, int, int | None, bool], Said | None] = {}
@@ -204,6 +206,12 @@ class Said:
         if hearing not in self._sounded:
             self._sounded[hearing] = Encoded.of(in_syllables(self.marked, hearing, NOT_SOUNDED))
         return self._sounded[hearing]
+
+    def sounds(self, hearing: Hearing) -> Sounds:
+        """The syllables of ``stripped``, each with the characters that are written for it."""
+        if hearing not in self._sounds:
+            self._sounds[hearing] = Sounds.of(self.stripped, hearing)
+        return self._sounds[hearing]
 
     def from_stripped(self, start: int, end: int) -> tuple[int, int]:
         kept = self._stripping[1]
