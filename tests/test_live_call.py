@@ -51,6 +51,10 @@ class FakeLiveDetector(FakeCallDetector):
     def is_open(self, role: Role) -> bool:
         return self.open_segment(role) is not None
 
+    def open_speech(self, role: Role) -> Sequence[Span]:
+        segment = self.open_segment(role)
+        return (segment.span, *segment.speech) if segment else ()
+
     def open_segment(self, role: Role) -> Segment | None:
         detector = self._detectors[role]
         loud = np.flatnonzero(np.abs(detector._samples.astype(np.int32)) > 500)
@@ -59,6 +63,10 @@ class FakeLiveDetector(FakeCallDetector):
         begin, end = int(loud[0]) // 160 * 10, len(detector._samples) // 16
         span = Span(detector._start_ms + begin, detector._start_ms + max(begin, end))
         return Segment(role, span, detector._samples[begin * 16 : end * 16], (span,), -20.0)
+
+    def foreseen_span(self, role: Role) -> Span | None:
+        segment = self.foreseen_segment(role)
+        return segment.span if segment else None
 
     def foreseen_segment(self, role: Role) -> Segment | None:
         """After half of the silence that ends a burst."""

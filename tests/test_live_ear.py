@@ -30,8 +30,14 @@ class Talking:
     def __init__(self, roles: Sequence[Role]) -> None:
         self.speech = segment(BEGINS_MS, ENDS_MS)
 
+    def open_speech(self, role: Role) -> Sequence[Span]:
+        return self.speech.span, *self.speech.speech
+
     def open_segment(self, role: Role) -> Segment:
         return self.speech
+
+    def foreseen_span(self, role: Role) -> Span | None:
+        return self.foreseen.span if self.foreseen else None
 
     def foreseen_segment(self, role: Role) -> Segment | None:
         return self.foreseen

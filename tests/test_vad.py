@@ -424,6 +424,23 @@ def test_what_is_foreseen_of_a_call_is_given_out_when_the_silence_goes_on() -> N
     assert len(found) > 3
 
 
+def test_the_spans_of_open_and_foreseen_speech_are_those_of_its_segments() -> None:
+    speech = agent_speech()
+    legs = {Role.AGENT: speech, Role.CUSTOMER: np.roll(speech, 2 * RATE) // 3}
+    detector, seen, foreseen = CallDetector(tuple(legs)), 0, 0
+    for at in range(0, len(speech), 960):
+        list(detector.feed({role: samples[at : at + 960] for role, samples in legs.items()}))
+        for role in legs:
+            whole = detector.open_segment(role)
+            assert tuple(detector.open_speech(role)) == ((whole.span, *whole.speech) if whole else ())
+            seen += whole is not None
+            if (segment := detector.foreseen_segment(role)) is not None:
+                assert detector.foreseen_span(role) == segment.span
+                foreseen += 1
+    assert seen > 20
+    assert foreseen > 3
+
+
 def test_gating_moves_no_cut() -> None:
     speech = agent_speech()
     faint = leak(speech, -20)

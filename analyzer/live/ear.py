@@ -93,15 +93,17 @@ class Ear:
         agreed_ms  up to where it is known what was said: of what is before that only a bit is given
         """
         line = self._lines[role]
-        segment = self._detector.open_segment(role)
-        if segment is None:
+        whole, *voiced = self._detector.open_speech(role) or (None,)
+        if whole is None:
             return None
-        voiced_ms = sum(span.duration_ms for span in segment.speech)
-        begun = segment.span.start_ms
+        voiced_ms = sum(span.duration_ms for span in voiced)
+        begun = whole.start_ms
         seen_ms = line.looked_at[1] if line.looked_at[0] == begun else 0
         if voiced_ms < SHORTEST_MS or voiced_ms - seen_ms < GROWN_MS:
             return None
         line.looked_at = begun, voiced_ms
+        segment = self._detector.open_segment(role)
+        assert segment is not None
         return _ending(segment, agreed_ms) if agreed_ms < segment.span.end_ms else segment
 
     def foreseen(self, role: Role) -> Window | None:
@@ -110,10 +112,14 @@ class Ear:
         line = self._lines[role]
         if not isinstance(line.packer, OneByOne):
             return None
+        if self._detector.foreseen_span(role) in (None, line.foreseen):
+            return None
         segment = self._detector.foreseen_segment(role)
-        if segment is None or segment.gated or segment.span == line.foreseen:
+        if segment is None:
             return None
         line.foreseen = segment.span
+        if segment.gated:
+            return None
         line.looked_at = segment.span.start_ms, sum(span.duration_ms for span in segment.speech)
         return Window((segment,))
 

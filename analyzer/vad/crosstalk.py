@@ -47,6 +47,14 @@ class CallDetector:
         """What this role is saying now, with what leaks from the other legs in it; None while it is silent."""
         return self._legs[role].detector.open_segment()
 
+    def open_speech(self, role: Role) -> Sequence[Span]:
+        """The span of ``open_segment``, and those voiced in it; empty while this role is silent."""
+        return self._legs[role].detector.open_speech
+
+    def foreseen_span(self, role: Role) -> Span | None:
+        """The span of ``foreseen_segment``, if there is one or will be once the other legs have come so far."""
+        return self._legs[role].detector.foreseen_span
+
     def foreseen_segment(self, role: Role) -> Segment | None:
         """What this role's open speech will be given out as if the silence that has begun goes on. None if it has not
         begun, or if more of the other legs is needed to tell."""

@@ -22,7 +22,7 @@ many. What either says of a window or frame does not depend on that (tests hold 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +83,23 @@ class SpeechDetector:
         """Somebody speaks."""
         return self._endpointer.open_stretch is not None
 
+    @property
+    def open_speech(self) -> Sequence[Span]:
+        """The span of the speech that goes on, as far as it is decided, and those voiced in it. Empty while nobody
+        speaks."""
+        stretch = self._endpointer.open_stretch
+        return _spans(stretch, self._stepped) if stretch else ()
+
     def open_segment(self) -> Segment | None:
         """The speech that goes on, as far as it is decided: it will be cut elsewhere. None while nobody speaks."""
         stretch = self._endpointer.open_stretch
         return self._segment(stretch, self._stepped) if stretch else None
+
+    @property
+    def foreseen_span(self) -> Span | None:
+        """The span of ``foreseen_segment``, which takes more to cut out."""
+        stretch = self._endpointer.foreseen
+        return _spans(stretch, self._stepped)[0] if stretch else None
 
     def foreseen_segment(self) -> Segment | None:
         """The open speech as it will be given out if the silence that has begun goes on."""
@@ -201,19 +214,24 @@ class SpeechDetector:
 
     def _segment(self, stretch: Stretch, end: int) -> Segment:
         """Cut a stretch out of the audio; nothing lies behind sample `end`."""
-        last_ms = end // SAMPLES_PER_MS
-        span = _span(stretch.start, stretch.end, last_ms)
-        speech = tuple(_span(start, end, last_ms) for start, end in stretch.speech if start * FRAME_MS < last_ms)
+        span, *speech = _spans(stretch, end)
         samples = self._tape.read(span.start_ms * SAMPLES_PER_MS, span.duration_ms * SAMPLES_PER_MS)
         samples.flags.writeable = False
-        return Segment(self._role, span, samples, speech, level_db(samples, speech, span.start_ms))
+        return Segment(self._role, span, samples, tuple(speech), level_db(samples, speech, span.start_ms))
+
+
+def _spans(stretch: Stretch, end: int) -> list[Span]:
+    """In call time: the stretch, and what is voiced in it; nothing lies behind sample `end`."""
+    last_ms = end // SAMPLES_PER_MS
+    voiced = [_span(start, end, last_ms) for start, end in stretch.speech if start * FRAME_MS < last_ms]
+    return [_span(stretch.start, stretch.end, last_ms), *voiced]
 
 
 def _span(start: int, end: int, last_ms: int) -> Span:
     return Span(min(start * FRAME_MS, last_ms), min(end * FRAME_MS, last_ms))
 
 
-def level_db(samples: NDArray[np.int16], speech: tuple[Span, ...], start_ms: int) -> float:
+def level_db(samples: NDArray[np.int16], speech: Sequence[Span], start_ms: int) -> float:
     """Mean level of the voiced spans in dB relative to full scale."""
     places = [slice((s.start_ms - start_ms) * SAMPLES_PER_MS, (s.end_ms - start_ms) * SAMPLES_PER_MS) for s in speech]
     voiced = np.concatenate([samples[place] for place in places]).astype(np.float64) / 32_768

@@ -61,8 +61,8 @@ class SpeechModel:
         returns   float32, shape (n,)
         """
         heard = samples.astype(np.float32) / np.float32(32_768)
-        windows = np.lib.stride_tricks.sliding_window_view(heard, CONTEXT + WINDOW)[::WINDOW]
-        out, self._hidden, self._cell = self._session.run(
-            None, {"input": np.ascontiguousarray(windows), "h": self._hidden, "c": self._cell}
-        )
+        windows = np.empty((len(heard) // WINDOW, CONTEXT + WINDOW), np.float32)
+        windows[:, CONTEXT:] = heard[CONTEXT:].reshape(-1, WINDOW)
+        windows[:, :CONTEXT] = heard[:-CONTEXT].reshape(-1, WINDOW)[:, :CONTEXT]
+        out, self._hidden, self._cell = self._session.run(None, {"input": windows, "h": self._hidden, "c": self._cell})
         return np.asarray(out, np.float32).reshape(-1)
