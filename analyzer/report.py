@@ -187,6 +187,8 @@ def _turn(utterance: Utterance) -> dict[str, Any]:
         turn["chars"] = [[span.start_ms, span.end_ms] for span in utterance.characters]
     if utterance.interpolated:
         turn["interpolated"] = True
+    if utterance.estimated:
+        turn["estimated"] = True
     if utterance.level_db is not None:
         turn["level_db"] = utterance.level_db
     if utterance.role_confidence is not None:

@@ -234,6 +234,7 @@ def _own_turn(fields: Any, place: str) -> Utterance:
         interpolated=_flag(fields.get("interpolated"), f"{place}.interpolated"),
         level_db=_optional(_number, fields.get("level_db"), f"{place}.level_db"),
         role_confidence=_optional(_share, fields.get("role_confidence"), f"{place}.role_confidence"),
+        estimated=_flag(fields.get("estimated"), f"{place}.estimated"),
     )
 
 
@@ -618,7 +619,8 @@ def _timed(
         confidence = _share(float(found["confidence"]), place) if found["confidence"] else None
         level = float(found["level"]) if found["level"] else None
         span = _span(start, end, place)
-        utterances.append(Utterance(_role(found["role"], place), span, text, confidence, level_db=level))
+        role, is_estimated = _role(found["role"], place), not found["end"]
+        utterances.append(Utterance(role, span, text, confidence, level_db=level, estimated=is_estimated))
         reached = max(reached, end)
     return tuple(utterances), tuple(marks)
 

@@ -100,6 +100,7 @@ class Utterance:
     interpolated  the character times were spread inside words, not measured
     confidence    0..1; None means certain (a human transcript)
     level_db      mean level in dB relative to full scale, if audio was seen
+    estimated     where it begins or ends was reckoned from its text, not measured: nothing is known of its pace
     role_confidence  0..1, that the role is right, where it was inferred from a channel that both speakers share; of an
                   unknown role how sure the likelier one would be. None: the role is given
 
@@ -114,6 +115,7 @@ class Utterance:
     interpolated: bool = False
     level_db: float | None = None
     role_confidence: float | None = None
+    estimated: bool = False
 
     def __post_init__(self) -> None:
         if self.characters is not None and len(self.characters) != len(self.text):

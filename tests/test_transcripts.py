@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from analyzer.catalog import load_pack
 from analyzer.errors import InputError
+from analyzer.report import analyze, dump, rule_entry
 from analyzer.transcripts import read_call, read_call_text, read_transcripts
 from analyzer.types import Direction, Role, Span, Transcript
 
@@ -187,6 +189,23 @@ def test_the_notation_has_times_roles_marks_and_a_header() -> None:
 def test_a_line_without_an_end_lasts_as_long_as_its_words_or_until_the_next() -> None:
     spoken = read_call_text("00:01.0 坐席: 您好请讲\n00:01.5 客户: 好\n坐席: 再见").transcript
     assert [(start, end) for _, start, end, _ in lines(spoken)] == [(1000, 1500), (1500, 1750), (2250, 2750)]
+
+
+def test_times_that_were_reckoned_from_the_words_accuse_nobody_of_their_pace(tmp_path: Path) -> None:
+    said = "请您打开手机银行再点开我的账户就能看到最近三个月的明细了"
+    pack = load_pack()
+    for times, outcome in (
+        (("00:01-00:06", "00:08-00:13"), "violation"),
+        (("00:01", "00:08"), "unsure"),
+        (("", ""), "unsure"),
+    ):
+        text = "\n".join(f"{when} 坐席: {said}" for when in times)
+        (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+        report = analyze(only(tmp_path / "a.txt"), pack)
+        rate = rule_entry(report, "speech_rate")
+        assert (rate["outcome"], rate["measured"]["value"] > 200) == (outcome, True)
+        (tmp_path / "b.json").write_text(dump(report), encoding="utf-8")
+        assert dump(analyze(only(tmp_path / "b.json"), pack)) == dump(report)
 
 
 # --- other recognisers ------------------------------------------------------------------------------------------------

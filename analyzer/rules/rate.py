@@ -175,12 +175,20 @@ class _RateWatch(Watch):
             "high": check.high,
             "bands": [{"name": b.name, "low": b.low, "high": b.high, "inside": b.holds(value)} for b in bands],
         }
+        if self._is_reckoned():
+            return Judgement(Truth.UNSURE, measured=measured)
         if any(band.holds(value) for band in bands):
             return Judgement(Truth.MET, measured=measured)
         if is_mostly_faint((said for said, _ in self.heard[check.speaker]), check.min_confidence):
             return Judgement(Truth.UNSURE, measured=measured)
         finding = check.wording.of_absence(Span(0, self.call.end_ms), check.speaker, measured)
         return Judgement(Truth.VIOLATED, (finding,), measured=measured)
+
+    def _is_reckoned(self) -> bool:
+        """Whether most of the time was taken from the words themselves, as of a transcript without times."""
+        own = self.heard[self.check.speaker]
+        reckoned = _sum(measured for said, measured in own if any(s.utterance.estimated for s in said.stretches))
+        return 2 * reckoned.syllables > self._total(self.check.speaker).syllables
 
     def _bands(self) -> Sequence[Band]:
         other = self.check.other
