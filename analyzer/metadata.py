@@ -5,6 +5,7 @@ The same table serves recordings (a manifest's columns, all text) and transcript
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -37,14 +38,31 @@ def read_metadata(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
 
     An absent key, None and blank text all mean unknown and are left out.
 
-    raises InputError naming key and value for a value that its key cannot have
+    raises InputError naming key and value for a value that its key cannot have, or that no report could hold
 
     >>> read_metadata({"ring_ms": "4000", "company": " ", "city": "昆明"})
     ({'ring_ms': 4000, 'city': '昆明'}, ('city',))
     """
     stripped = {key: value.strip() if isinstance(value, str) else value for key, value in fields.items()}
     known = {key: _typed(key, value) for key, value in stripped.items() if value is not None and value != ""}
+    for key, value in known.items():
+        if (problem := _unwritable({key: value})) is not None:
+            raise InputError(f"{key!a} is or holds {problem}, which no report can; leave it out, or send it whole")
     return known, tuple(key for key in known if key not in KEYS)
+
+
+def _unwritable(value: Any) -> str | None:
+    """What in a value JSON in UTF-8 has no place for; None if nothing."""
+    match value:
+        case str() if any("\ud800" <= character <= "\udfff" for character in value):
+            return "half of a character pair"
+        case float() if not math.isfinite(value):
+            return f"the number {value}"
+        case Mapping():
+            return next((problem for part in value.items() for one in part if (problem := _unwritable(one))), None)
+        case list() | tuple():
+            return next((problem for one in value if (problem := _unwritable(one))), None)
+    return None
 
 
 def _typed(key: str, value: Any) -> Any:

@@ -110,6 +110,35 @@ def test_a_leg_that_comes_back_brings_no_other_back_that_hung_up(hub: Hub) -> No
     assert not any("缺失" in warning for warning in session.report["warnings"])
 
 
+def test_a_leg_that_is_put_through_after_a_while_lost_nothing(hub: Hub) -> None:
+    session = begin(hub, leg=Role.AGENT)
+    session.feed(silence(3_000, roles=(Role.AGENT,)))
+    session._began -= 3.0
+    assert begin(hub, leg=Role.CUSTOMER) is session
+    session.feed(silence(roles=(Role.CUSTOMER,)))
+    session.end()
+    until(lambda: session.is_over)
+    assert session.report is not None
+    assert not session.report["truncated"]
+    assert not any("缺失" in warning for warning in session.report["warnings"])
+
+
+@pytest.mark.parametrize("sends_again", [True, False])
+def test_what_was_said_while_a_sender_was_away_is_missing_unless_it_sends_it(hub: Hub, sends_again: bool) -> None:
+    session = begin(hub)
+    session.feed(silence(1_000))
+    session.leave()
+    assert session._left_at is not None
+    session._left_at -= 10.0
+    session.rejoin(ROLES, 8_000, sends_again=sends_again)
+    session.feed(silence(1_000))
+    session.end()
+    until(lambda: session.is_over)
+    assert session.report is not None
+    assert session.report["truncated"] is not sends_again
+    assert (session.report["duration_ms"] >= 12_000) is not sends_again
+
+
 @contextmanager
 def reopened(folder: Path, pack: Pack, *, fresh: bool = False, **settings: Any) -> Iterator[Hub]:
     """Another process on the same run folder."""

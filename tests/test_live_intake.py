@@ -483,6 +483,53 @@ def test_what_waited_when_the_line_broke_is_sent_again() -> None:
     assert collector.intake.losses == {"gaps": {}, "lost": {}}
 
 
+@pytest.mark.parametrize("positions", [False, True])
+def test_what_a_sender_does_not_send_again_is_a_gap(positions: bool) -> None:
+    """Positions count from the start of a stream, so those of the second begin at 0 again."""
+    before, after = sound(16_000), sound(32_000)
+    collector = play([Chunk(BOTH, before, 0 if positions else None)])
+    collector.add(Chunk((AGENT,), sound(800, 1), 17_600 if positions else None), 1_000)
+    waits = 18_400 if positions else 16_800  # where the agent's audio is when the line breaks
+    collector.intake.resume(BOTH, 6_000, 5_000)
+    collector.add(Chunk(BOTH, after, 0 if positions else None), 6_000)
+    begins = waits + 5 * 16_000
+    heard = collector.finish()
+    assert all(np.array_equal(heard[role][begins:], after[:, index]) for index, role in enumerate(BOTH))
+    assert all(len(heard[role]) == begins + len(after) for role in BOTH)
+    gaps = collector.intake.losses["gaps"]
+    assert (gaps["customer"], gaps["agent"][-1][1]) == ([(1_000, begins // 16)], begins // 16)
+    assert collector.intake.is_damaged
+
+
+def test_a_role_that_is_put_through_later_lost_nothing_before() -> None:
+    collector = Collector(Intake(16_000, BOTH, awaited=[CUSTOMER]))
+    said = sound(3 * 16_000, 1)
+    for at_ms in range(0, 5_000, PACKET_MS):
+        collector.add(Chunk((AGENT,), sound(320, 1)), at_ms)
+        collector.flush(at_ms)
+    assert CUSTOMER in collector.intake.silent_roles
+    for at_ms in range(5_000, 8_000, PACKET_MS):
+        collector.add(Chunk((AGENT,), sound(320, 1)), at_ms)
+        collector.add(Chunk((CUSTOMER,), said[(at_ms - 5_000) * 16 :][:320]), at_ms)
+    heard = collector.finish()
+    assert len(heard[AGENT]) == len(heard[CUSTOMER]) == 8 * 16_000
+    assert not heard[CUSTOMER][: 5 * 16_000].any()
+    assert np.array_equal(heard[CUSTOMER][5 * 16_000 :], said[:, 0])
+    assert collector.intake.losses == {"gaps": {}, "lost": {}}
+    assert not collector.intake.is_damaged
+
+
+def test_a_role_that_is_never_put_through_is_missing_as_a_whole() -> None:
+    collector = Collector(Intake(16_000, BOTH, awaited=[CUSTOMER]))
+    for second in range(5):
+        collector.add(Chunk((AGENT,), sound(16_000, 1)), second * 1_000)
+        collector.flush(second * 1_000 + 500)
+    collector.finish()
+    assert collector.intake.losses["gaps"] == {"customer": [(0, 5_000)]}
+    assert collector.intake.is_damaged
+    assert "客户声道缺失 5.00 秒" in collector.intake.warnings[0]
+
+
 # ---- the clock
 
 

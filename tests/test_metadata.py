@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from analyzer.errors import InputError
@@ -48,3 +50,9 @@ def test_an_unknown_key_is_kept_and_named() -> None:
 def test_a_value_its_key_cannot_have_is_an_error_that_names_the_key(key: str, value: object) -> None:
     with pytest.raises(InputError, match=key):
         read_metadata({key: value})
+
+
+@pytest.mark.parametrize("value", ["\ud83d", float("nan"), float("inf"), ["a", {"b": float("nan")}], {"\udc00": 1}])
+def test_what_no_report_can_hold_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="'city' is or holds"):
+        read_metadata({"city": value})

@@ -116,8 +116,11 @@ class Session:
                 self._left_at = self._clock()
                 self._call.add_event(CallEvent, state="disconnected")
 
-    def rejoin(self, roles: Sequence[Role], rate: int) -> None:
-        """Another connection sends audio of this call. raises Refusal"""
+    def rejoin(self, roles: Sequence[Role], rate: int, *, sends_again: bool = True) -> None:
+        """Another connection sends audio of this call. raises Refusal
+
+        sends_again  it goes on from ``resume_from_ms``; else what was said while nobody sent is lost
+        """
         with self._lock:
             if rate != self._intake.rate:
                 began_at = f"call {self.call_id} began at {self._intake.rate} Hz"
@@ -126,8 +129,9 @@ class Session:
                 raise Refusal("bad_channels", f"call {self.call_id} is of {', '.join(self.facts.roles)}; send those")
             self._connections += 1
             if self._left_at is not None:
+                away_ms = None if sends_again else round((self._clock() - self._left_at) * 1000)
                 self._left_at = None
-                self._intake.resume(roles, self._now_ms())
+                self._intake.resume(roles, self._now_ms(), away_ms)
                 self._call.add_event(CallEvent, state="resumed", **self._losses())
 
     @property
@@ -290,18 +294,20 @@ class Hub:
         rate: int,
         metadata: Mapping[str, Any],
         leg: Role | None = None,
+        sends_again: bool = True,
     ) -> Session:
         """A new call, or one whose sender comes back. raises Refusal
 
-        roles  of the call
-        leg    the one that this connection sends, others may send the rest; None: it sends them all
+        roles        of the call
+        leg          the one that this connection sends, others may send the rest; None: it sends them all
+        sends_again  a sender that comes back goes on from ``Session.resume_from_ms``, so that nothing is lost
         """
         with self._lock:
             session = self._sessions.get(call_id)
             if session is not None and not session.is_ending:
                 if session.has_sender and leg is None:
                     raise Refusal("call_busy", f"another connection is sending call {call_id}; end that one first")
-                session.rejoin(roles if leg is None else (leg,), rate)
+                session.rejoin(roles if leg is None else (leg,), rate, sends_again=sends_again)
                 return session
             if session is not None or self.run.why_score(call_id, _input_digest(call_id)) not in MAY_BEGIN:
                 raise Refusal("call_ended", f"call {call_id} has ended already; use another call id")
@@ -311,19 +317,18 @@ class Hub:
             is_behind = any(session.late_ms > LATE_MS for session in live)  # not: much came at once from one sender
             if len(live) >= self._most_calls or is_behind or not self.scheduler.accepts():
                 raise Refusal("overloaded", "too many calls for this server now; try another one or come back later")
-            return self._begin(call_id, direction, tuple(roles), rate, metadata)
+            awaited = () if leg is None else tuple(role for role in roles if role is not leg)
+            return self._begin(call_id, direction, Intake(rate, tuple(roles), awaited), metadata)
 
-    def _begin(
-        self, call_id: str, direction: Direction, roles: tuple[Role, ...], rate: int, metadata: Mapping[str, Any]
-    ) -> Session:
+    def _begin(self, call_id: str, direction: Direction, intake: Intake, metadata: Mapping[str, Any]) -> Session:
         known, unknown = read_metadata(metadata)
         if unknown:
             log.warning("call %s: unknown metadata %s", call_id, ", ".join(sorted(unknown)))
         recogniser = dict(self.scheduler.recogniser.info)
-        facts = Facts(call_id, direction, roles, known, recogniser)
+        facts = Facts(call_id, direction, intake.roles, known, recogniser)
         head = {
             "direction": direction.value,
-            "channels": [role.value for role in roles],
+            "channels": [role.value for role in intake.roles],
             "metadata": dict(known),
             "pack": self.pack.digest,
             "recogniser": recogniser,
@@ -334,7 +339,6 @@ class Hub:
             log.error("call %s: its journal cannot be written: %s", call_id, error)
             cure = "try another one or tell its operator"
             raise Refusal("overloaded", f"the server cannot store calls now; {cure}") from None
-        intake = Intake(rate, roles)
 
         def ended(report: dict[str, Any] | None, error: Exception | None) -> None:
             self._finished(session, report, error)
@@ -378,6 +382,8 @@ class Hub:
             log.error(
                 "call %s: its report is not recorded: %s; the next start takes it from the journal", call_id, fault
             )
+        except Exception:  # whatever it is, the call is over, and those who follow it must be told
+            log.exception("call %s: its report is not recorded", call_id)
         return False
 
     @property

@@ -65,11 +65,15 @@ class Chunk:
 class Intake:
     """Places the chunks of one call. Memory: at most 10 s of each role's audio."""
 
-    def __init__(self, rate: int, roles: Sequence[Role]) -> None:
-        """rate  Hz of every chunk"""
+    def __init__(self, rate: int, roles: Sequence[Role], awaited: Collection[Role] = ()) -> None:
+        """
+        rate     Hz of every chunk
+        awaited  roles that are put through later: until then nothing of them is lost, unless they never come
+        """
         self.rate = rate
         self.roles = tuple(roles)
-        self._lanes = {role: _Lane(rate) for role in roles}
+        self._lanes = {role: _Lane(rate, is_awaited=role in awaited) for role in roles}
+        self._origin = 0  # sample of the call that positions count from
         self._counts: Counter[Loss] = Counter()
         self._began_ms: int | None = None
         self._told_ms = 0
@@ -112,14 +116,24 @@ class Intake:
             lane.pad(end)
         return self._given_out(last=True)
 
-    def resume(self, roles: Collection[Role], now_ms: int) -> None:
-        """The sender of these roles is back and goes on from ``acked_ms``: the time it was away is no gap.
+    def resume(self, roles: Collection[Role], now_ms: int, away_ms: int | None = None) -> None:
+        """The sender of these roles is back. Other roles may follow; one that hung up is still gone.
 
-        Other roles may follow; one that hung up is still gone.
+        away_ms  how long it was away, if what was said meanwhile is lost: a gap, and positions count from its end.
+                 None: it sends that, going on from ``acked_ms``
         """
-        position = self.acked_ms * self.rate // 1000
+        if away_ms is None:
+            position = self.acked_ms * self.rate // 1000
+            for lane in self._lanes.values():
+                lane.resume(position, now_ms)
+        else:
+            for lane in self._lanes.values():
+                lane.give_up_all_holes()
+            furthest = max(lane.placed for lane in self._lanes.values())
+            self._origin = furthest + away_ms * self.rate // 1000
+            for lane in self._lanes.values():
+                lane.go_on(self._origin, now_ms)
         for role, lane in self._lanes.items():
-            lane.resume(position, now_ms)
             lane.has_ended = lane.has_ended and role not in roles
 
     def clock_ms(self, now_ms: int) -> int:
@@ -183,7 +197,7 @@ class Intake:
         lane, samples = self._lanes[role], chunk.samples[:, column]
         lane.packet = len(samples), len(chunk.roles)
         if chunk.position is not None:
-            start = chunk.position
+            start = self._origin + chunk.position
         elif lane.is_silent or self._joins_late(lane, now_ms):
             start = lane.come_in(self._lead(lane) - len(samples), now_ms)
         else:
@@ -230,7 +244,8 @@ class _Piece:
 class _Lane:
     """One role's audio, positions in samples of the stream."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, *, is_awaited: bool = False) -> None:
+        self.is_awaited = is_awaited
         self.placed = 0
         self.follows = 0
         self.waiting: list[_Piece] = []  # in order, without overlap, all beyond ``placed``
@@ -264,7 +279,7 @@ class _Lane:
         if not self._is_plausible(start, now_ms):
             return "implausible"
         self.arrived_ms = now_ms
-        self.is_silent = self.has_ended = False
+        self.is_silent = self.has_ended = self.is_awaited = False
         end = self.follows = start + len(samples)
         if start == self.placed and not self.waiting:  # as nearly all audio comes
             self._ready.append(samples)
@@ -289,6 +304,8 @@ class _Lane:
         if self.is_silent:
             self._lose(self.placed, start)
             self._came_in_ms = now_ms
+        if self.is_awaited:
+            self._owed = 0  # it had nothing to say yet
         self._silence(start)
         return start
 
@@ -307,6 +324,15 @@ class _Lane:
         self._held = 0
         self.follows = position
         self._sent_again = self.placed
+        if self.arrived_ms is not None:
+            self.arrived_ms = now_ms
+
+    def go_on(self, position: int, now_ms: int) -> None:
+        """Nothing came up to ``position``, and nothing will."""
+        self._lose(self.placed, position)
+        self._silence(position)
+        self.follows = position
+        self._owed = 0
         if self.arrived_ms is not None:
             self.arrived_ms = now_ms
 
@@ -351,7 +377,10 @@ class _Lane:
 
     def pad(self, end: int) -> None:
         """To the length of the call. Roles do not end on the same sample: less than a second is no loss."""
-        if self.is_silent or end - self.placed >= self.samples_in(SILENT_AFTER_MS):
+        if self.is_awaited:  # and never came: who knows what was said
+            self.is_awaited = False
+            self.gaps, self.lost = [(0, end)], end
+        elif self.is_silent or end - self.placed >= self.samples_in(SILENT_AFTER_MS):
             self._lose(self.placed, end)
         self._silence(end)
 
@@ -365,7 +394,7 @@ class _Lane:
         self._advance()
 
     def _lose(self, start: int, end: int) -> None:
-        if self.has_ended or end <= start:
+        if self.has_ended or self.is_awaited or end <= start:
             return
         self.lost += end - start
         if self.gaps and self.gaps[-1][1] == start:

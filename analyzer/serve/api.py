@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from analyzer.desk.access import allow, allow_anyone
 from analyzer.desk.problems import Error, Problem
+from analyzer.errors import InputError
 from analyzer.live.messages import live_schema
 from analyzer.live.refusal import Refusal
+from analyzer.metadata import read_metadata
 from analyzer.schemas import SCHEMAS
 from analyzer.serve.board import Calls, CallState, earlier_call
 from analyzer.serve.desk import Desk, Leg
@@ -69,6 +71,15 @@ class AnnouncedLeg(BaseModel):
     role: Literal["agent", "customer", "unknown"]
     direction: Literal["inbound", "outbound", "unknown"] = "unknown"
     metadata: dict[str, Any] = {}
+
+    @field_validator("metadata")
+    @classmethod
+    def _is_metadata(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        try:
+            read_metadata(metadata)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return metadata
 
 
 class Health(BaseModel):

@@ -119,10 +119,10 @@ class Sender:
         leg, hub = self._leg, self._desk.hub
         if leg is None:
             return hub.open(call_id, direction=start.direction, roles=start.roles, rate=start.rate,
-                            metadata=start.metadata)  # fmt: skip
+                            metadata=start.metadata, sends_again=isinstance(self.wire, NativeStream))  # fmt: skip
         both = (Role.AGENT, Role.CUSTOMER)
         return hub.open(call_id, direction=leg.direction, roles=both if leg.role in both else (leg.role,),
-                        rate=start.rate, metadata=leg.metadata, leg=leg.role)  # fmt: skip
+                        rate=start.rate, metadata=leg.metadata, leg=leg.role, sends_again=False)  # fmt: skip
 
     @property
     def _place(self) -> Place:
