@@ -371,7 +371,8 @@ def _serve(
         _announce_desk(review, address)
 
     server.serve(
-        serving, rules, recogniser, run, workers=workers, profile=profile, announce=announce, review=review
+        serving, rules, recogniser, run, workers=workers, cores_each=max(1, recogniser.plan.threads), profile=profile,
+        announce=announce, review=review,
     )  # fmt: skip
 
 
@@ -642,13 +643,17 @@ def _follow(
         warm_up(recogniser, rules)
         scheduler = Scheduler(recogniser, workers=workers)
         hub = Hub(rules, scheduler, folder, most_calls=1, clock=caller.clock)
+        patience_s = PATIENCE_S
         try:
             caller.open()  # last: what a device hears before the call begins would be lost
             session = _open_session(hub, caller)
             error = _until_over(hub, session, caller, rules, plain=plain or not sys.stdout.isatty())
+        except KeyboardInterrupt:
+            patience_s = 0.0  # asked for twice
+            raise
         finally:
             caller.close()
-            hub.stop(patience_s=PATIENCE_S)
+            hub.stop(patience_s=patience_s)
         _print_result(session, folder.path, rules)
     if error is not None:
         complain(error)

@@ -48,6 +48,7 @@ from analyzer.errors import AnalyzerError, InputError, StoreError
 from analyzer.storage import Disk, journal_of, storage_at
 
 JOURNAL = storage.JOURNAL
+LIVE = "live"
 REPORTS = storage.REPORTS
 RUN = "run.json"
 RUN_SCHEMA = "analyzer.run/1"
@@ -497,6 +498,11 @@ def _identity(first_line: str) -> str:
 
 def report_path(run: Path, call_id: str) -> Path:
     return run / _report(call_id)
+
+
+def events_path(run: Path, call_id: str) -> Path:
+    """Where the events of a live call are kept, its words among them."""
+    return run / LIVE / f"{file_stem(call_id)}.jsonl"
 
 
 def _report(call_id: str) -> str:

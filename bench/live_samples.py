@@ -37,8 +37,8 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from analyzer.audio import Recording, find_recordings
-from analyzer.live.journal import FOLDER, read_journal
-from analyzer.runs import file_stem
+from analyzer.live.journal import read_journal
+from analyzer.runs import events_path, file_stem
 from bench.live_callers import busy_s, percentile
 from bench.live_server import Server, client_of
 from tests.live_client import LiveClient
@@ -216,7 +216,7 @@ def main() -> None:
                 for kind in ("scored", "live")
             ]
             same += reports[0] == reports[1]
-            of_call = delays(call, began, folder / "live" / FOLDER / f"{file_stem(call.recording.call_id)}.jsonl")
+            of_call = delays(call, began, events_path(folder / "live", call.recording.call_id))
             lost += len(json.loads(reports[0])["turns"]) - len(of_call.recognised)
             found.add(of_call)
     print(f"{len(recordings)} calls at once, {len(found.recognised)} finals, {lost} lost")

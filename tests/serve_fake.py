@@ -19,7 +19,16 @@ def main(folder: Path) -> None:
     def announce(address: Address, recovered: list[str]) -> None:
         print(address.port, *recovered, flush=True)
 
-    serve(serving, pack, FakeRecogniser(delay_s=0.2), folder / "run", workers=2, profile="standard", announce=announce)
+    serve(
+        serving,
+        pack,
+        FakeRecogniser(delay_s=0.2),
+        folder / "run",
+        workers=2,
+        cores_each=1,
+        profile="standard",
+        announce=announce,
+    )
 
 
 if __name__ == "__main__":

@@ -166,8 +166,8 @@ class LiveDetector(FakeCallDetector):
     def is_open(self, role: Role) -> bool:
         return False
 
-    def open_segment(self, role: Role) -> None:
-        return None
+    def open_speech(self, role: Role) -> tuple[()]:
+        return ()
 
 
 def test_a_recording_that_is_played_ends_in_the_report_of_score_byte_for_byte(run: Run, tmp_path: Path) -> None:

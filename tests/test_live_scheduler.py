@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,16 +146,35 @@ def test_a_call_that_would_take_what_the_others_need_is_refused_before_anybody_w
     scheduler.close()
 
 
-def test_a_thread_that_has_no_time_left_refuses_calls_though_cores_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("thread", "workers", "busy_s"), [("ear", 2, 0.7), ("judge", 2, 0.7), ("recogniser", 2, 1.4)])
+def test_a_thread_that_has_no_time_left_refuses_calls_though_cores_are_free(
+    monkeypatch: pytest.MonkeyPatch, thread: Any, workers: int, busy_s: float
+) -> None:
     monkeypatch.setattr(scheduling, "_cores", lambda: 64)
     now = 0.0
-    scheduler = Scheduler(FakeRecogniser(), clock=lambda: now)
+    scheduler = Scheduler(FakeRecogniser(), workers=workers, clock=lambda: now)
     for number in range(4):
         scheduler.enter(number, Listener())
     for now in range(1, 31):
-        scheduler.spend("ear", 0.7)
+        scheduler.spend(thread, busy_s)
         assert scheduler.accepts() or now > 2, "what calls cost is not known yet"
     assert not scheduler.accepts()
+    scheduler.close()
+
+
+@pytest.mark.parametrize(("cores_each", "accepts"), [(1, True), (4, False)])
+def test_a_batch_takes_as_many_cores_as_compute_it(
+    monkeypatch: pytest.MonkeyPatch, cores_each: int, accepts: bool
+) -> None:
+    monkeypatch.setattr(scheduling, "_cores", lambda: 16)
+    now = 0.0
+    scheduler = Scheduler(FakeRecogniser(), workers=8, cores_each=cores_each, clock=lambda: now)
+    for number in range(8):
+        scheduler.enter(number, Listener())
+    for now in range(1, 31):
+        scheduler.spend("recogniser", 3.2)  # 12.8 cores, were each batch computed by four
+        assert scheduler.accepts() or now > 2, "what calls cost is not known yet"
+    assert scheduler.accepts() is accepts
     scheduler.close()
 
 

@@ -152,9 +152,13 @@ def test_reports_in_run_folders_go_only_when_asked(store: Store, media: MediaFol
     run = filled(store, tmp_path, 4)
     purge(store, media, Retention(datetime(2026, 10, 3, tzinfo=UTC)), actor="cli", now=NOW)
     assert len(list((run / "reports").iterdir())) == 4
+    for report in (run / "reports").iterdir():  # they were live calls: their events hold every word
+        events = run / "live" / report.with_suffix(".jsonl").name
+        events.parent.mkdir(exist_ok=True)
+        events.write_text("{}")
     done = purge(store, media, Retention(NOW, reports_too=True), actor="cli", now=NOW)
-    assert (done.calls, done.files) == (2, 2)
-    assert len(list((run / "reports").iterdir())) == 2
+    assert (done.calls, done.files) == (2, 4)
+    assert len(list((run / "reports").iterdir())) == len(list((run / "live").iterdir())) == 2
     assert import_run(store, run).faults == []
 
 

@@ -81,7 +81,10 @@ _LOOPBACK = re.compile(
     r"monitor|loopback|stereo mix|立体声混音|what u hear|black ?hole|soundflower|vb-?(audio|cable)|cable output", re.I
 )
 _ALSA_NUMBER = re.compile(r"\s*\(hw:\d+,\d+\)$")  # changes when a card is plugged into another socket
-_LIST_NAMES = "import json, sounddevice; print(json.dumps([one['name'] for one in sounddevice.query_devices()]))"
+_LIST_NAMES = (
+    "import json, sounddevice; "
+    "print(json.dumps([one['name'] for one in sounddevice.query_devices() if one['max_input_channels'] > 0]))"
+)
 
 
 # ---- devices
@@ -499,8 +502,9 @@ class Capture:
         if others and not any(_same(name, other) for other in self._listed()):
             return False
         with self._lock:
-            for one in others:
-                one.close()  # its own thread opens it again
+            for one in self._lines:  # also one that was opened since
+                if one is not line and one.is_open:
+                    one.close()  # its own thread opens it again
             self.sound._terminate()
             self.sound._initialize()
         return self._open_by_name(line)

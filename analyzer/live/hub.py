@@ -22,7 +22,7 @@ from analyzer.errors import AnalyzerError, StoreError
 from analyzer.labels import ROLES
 from analyzer.live.call import LiveCall
 from analyzer.live.intake import Chunk, Intake
-from analyzer.live.journal import FOLDER, EventLog, read_journal
+from analyzer.live.journal import EventLog, read_head, read_journal
 from analyzer.live.judge import Facts
 from analyzer.live.messages import CallEvent, WhisperEvent
 from analyzer.live.refusal import Refusal
@@ -30,7 +30,7 @@ from analyzer.live.scheduler import Scheduler
 from analyzer.metadata import read_metadata
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
-from analyzer.runs import RunFolder, describe, digest_of, file_stem
+from analyzer.runs import LIVE, RunFolder, describe, digest_of, events_path
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
 
 log = logging.getLogger(__name__)
@@ -417,7 +417,7 @@ class Hub:
 
     def journal(self, call_id: str) -> Path | None:
         """Where the events of a call stand, of this process or an earlier one."""
-        path = self.run.path / FOLDER / f"{file_stem(call_id)}.jsonl"
+        path = events_path(self.run.path, call_id)
         return path if path.is_file() else None
 
     # ---- the end
@@ -475,7 +475,7 @@ class Hub:
     def _recover(self) -> list[str]:
         """Calls that a crash cut off: judged as far as they were heard, marked as interrupted."""
         recovered = []
-        folder = self.run.path / FOLDER
+        folder = self.run.path / LIVE
         for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
             try:
                 recovered += self._recover_one(path)
@@ -484,10 +484,10 @@ class Hub:
         return recovered
 
     def _recover_one(self, path: Path) -> list[str]:
-        head, entries = read_journal(path)
-        call_id = head["call_id"]
+        call_id = read_head(path)["call_id"]
         if self.run.why_score(call_id, _input_digest(call_id)) != "new":
-            return []
+            return []  # as nearly all are
+        head, entries = read_journal(path)
         report = self._finished_report(entries)
         is_whole = report is not None
         if report is None:

@@ -22,13 +22,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from analyzer.live.messages import as_json
-from analyzer.runs import file_stem
+from analyzer.runs import events_path
 
 log = logging.getLogger(__name__)
 
 KEPT = 512  # events in memory; older ones are read from the file
 MARK_EVERY = 256  # events between known places in the file
-FOLDER = "live"
 JOURNAL_SCHEMA = "analyzer.live-journal/1"
 
 
@@ -40,7 +39,7 @@ class EventLog:
 
     def __init__(self, folder: Path, call_id: str, head: Mapping[str, Any]) -> None:
         self.call_id = call_id
-        self.path = folder / FOLDER / f"{file_stem(call_id)}.jsonl"
+        self.path = events_path(folder, call_id)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("wb", buffering=0)
         self._recent: deque[tuple[int, str]] = deque(maxlen=KEPT)
@@ -160,6 +159,16 @@ def read_numbered(path: Path, seq: int, most: int, marks: Sequence[int] = ()) ->
             if entry.get("seq", 0) > seq:
                 found.append((entry["seq"], line.decode("utf-8").rstrip("\n")))
     return found
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """The head of a call's journal, however long that is. raises ValueError if it is none"""
+    with path.open("rb") as file:
+        line = file.readline()
+    head: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+    if head.get("journal") != JOURNAL_SCHEMA:
+        raise ValueError(f"{path}: not a call's journal")
+    return head
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

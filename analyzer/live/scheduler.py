@@ -79,8 +79,9 @@ class _Foreseen:
 class Scheduler:
     """Call ``submit`` and ``offer`` from any thread.
 
-    workers    threads, each with a batch of its own; the recogniser should have as many
-    call_cost  CPU seconds that a second of a call takes, as far as is known before there are calls; 0: not known
+    workers     threads, each with a batch of its own; the recogniser should have as many
+    cores_each  that compute a batch
+    call_cost   CPU seconds that a second of a call takes, as far as is known before there are calls; 0: not known
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Scheduler:
         recogniser: Recogniser,
         *,
         workers: int = 1,
+        cores_each: int = 1,
         refuse_ms: float = REFUSE_MS,
         call_cost: float = 0.0,
         meter: Meter | None = None,
@@ -96,7 +98,8 @@ class Scheduler:
         self.recogniser = recogniser
         self._agenda = Agenda(workers, refuse_ms=refuse_ms)
         self._room = Admission(_cores(), call_cost)
-        self._room_of = {"ear": Admission(1), "judge": Admission(1)}  # each is a thread
+        self._room_of = {"ear": Admission(1), "judge": Admission(1), "recogniser": Admission(workers)}  # threads
+        self._cores_of = {"ear": 1, "judge": 1, "recogniser": cores_each}
         self._spent_s = {"ear": 0.0, "judge": 0.0, "recogniser": 0.0}  # on what must be done of calls
         self._spending = threading.Lock()
         self._noted_s = clock()
@@ -215,7 +218,7 @@ class Scheduler:
         if now_s - self._noted_s >= NOTE_EVERY_S:
             self._noted_s = now_s
             spent_s, calls = dict(self._spent_s), len(self._listeners)
-            self._room.note(now_s, sum(spent_s.values()), calls)
+            self._room.note(now_s, sum(spent * self._cores_of[thread] for thread, spent in spent_s.items()), calls)
             for thread, door in self._room_of.items():
                 door.note(now_s, spent_s[thread], calls)
 

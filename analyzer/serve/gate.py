@@ -246,7 +246,7 @@ def _error(status: int, code: str, message: str) -> JSONResponse:
 
 def _without_token(request: Request) -> RedirectResponse:
     rest = [(key, value) for key, value in parse_qsl(request.url.query) if key != "token"]
-    path = "/" + quote(request.url.path.lstrip("/"))  # two slashes would name another host
+    path = "/" + quote(request.scope["path"].lstrip("/"))  # two slashes would name another host
     return RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
 
 

@@ -93,12 +93,14 @@ def serve(
     run: Path,
     *,
     workers: int,
+    cores_each: int,
     profile: str,
     announce: Callable[[Address, list[str]], None],
     review: ReviewDesk | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
+    workers   batches at once; cores_each: that compute one of them
     review    the review desk, in the same server; it gets the calls that are over
     announce  told, when the server listens, its address and the ids of the calls that an earlier process left behind
     raises    ConfigError if an address cannot be had, StoreError if the run folder is in use
@@ -109,7 +111,9 @@ def serve(
     with contextlib.closing(listening), RunFolder(run, settings, inputs=["serve"]) as folder:
         warm_up(recogniser, pack)
         importer = None if review is None else Importer(review, run)
-        scheduler = Scheduler(recogniser, workers=workers, call_cost=call_cost(recogniser), meter=metrics)
+        scheduler = Scheduler(
+            recogniser, workers=workers, cores_each=cores_each, call_cost=call_cost(recogniser), meter=metrics
+        )
         on_end = importer.wake if importer else lambda: None
         hub = Hub(pack, scheduler, folder, most_calls=serving.most_calls, on_end=on_end)
         if review is not None:

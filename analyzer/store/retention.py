@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from analyzer.media import MediaFolder
-from analyzer.runs import report_path
+from analyzer.runs import events_path, report_path
 from analyzer.store import audit
 from analyzer.store.database import Store
 from analyzer.store.tables import Appeal, Assignment, Base, Call, PurgedReport, Run
@@ -221,7 +221,10 @@ def _keys_in_use(session: Session, without: Iterable[int] = ()) -> set[str]:
 
 
 def _reports(calls: Iterable[_Due]) -> Iterator[Path]:
-    return (report_path(Path(one.run), one.call_id) for one in calls)
+    for one in calls:
+        run = Path(one.run)
+        yield report_path(run, one.call_id)
+        yield events_path(run, one.call_id)  # of a live call: all its words too
 
 
 def _forget(media: MediaFolder, key: str, result: Purged) -> None:
