@@ -58,7 +58,7 @@ schemas: $(VENV)/.installed  ## write docs/schemas of rule files, word lists, pr
 golden: $(VENV)/.dev  ## compare the samples with their expected.json; ACCEPT=1 rewrites them
 	$(BIN)/python -m samples.golden $(if $(filter 1,$(ACCEPT)),--accept)
 
-bench: $(VENV)/.dev  ## measure what the README and bench/README.md publish, but for live calls
+bench: $(VENV)/.dev  ## the shorter measurements of bench/README.md; it names the others
 	@set -e; for name in asr batch masking mono provisional report rules rules_speed vad; do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 bench-live: $(VENV)/.dev  ## live calls: latency and other policies, faults, an hour of four calls; takes about two hours

@@ -124,7 +124,10 @@ CallId = Annotated[
         metavar="ID",
         show_default=False,
         rich_help_panel=CALLER_PANEL,
-        help=help_text("Name of the call; default: the time it begins.", "通话编号；默认取开始时间。"),
+        help=help_text(
+            "Name of the call; default: the time it begins, or the recording's name.",
+            "通话编号；默认取开始时间，播放录音时取文件名。",
+        ),
     ),
 ]
 AgentId = Annotated[
@@ -192,7 +195,7 @@ Host = Annotated[
         metavar="ADDRESS",
         rich_help_panel=SERVER_PANEL,
         help=help_text(
-            "Where to listen. Beyond this machine only with --token.",
+            "Where to listen. With live calls, beyond this machine only with --token.",
             "监听地址；对外开放须配合 --token。",
         ),
     ),

@@ -28,7 +28,7 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        cure = "pip install 'analyzer[s3]'" if url.startswith("s3://") else str(error)
+        cure = "pip install '.[s3]' in the checkout" if url.startswith("s3://") else str(error)
         raise ConfigError(f"{url}: what reads such places is not installed; {cure}") from None
     except ValueError as error:
         raise ConfigError(f"{url}: {error}; give a path, or a URL such as s3://bucket/folder") from None

@@ -37,7 +37,7 @@ PacksOption = Annotated[
         "--packs",
         metavar="FOLDER",
         envvar="ANALYZER_PACKS",
-        show_default=either("beside the store", "与数据库同处"),
+        show_default=either("packs in the data folder", "数据文件夹的 packs"),
         rich_help_panel=DESK_PANEL,
         help=help_text("Where published rule packs lie.", "已发布规则包所在的文件夹。"),
     ),

@@ -248,7 +248,8 @@ def _connect(address: str) -> Any:
         import ray  # noqa: PLC0415 - an extra
     except ImportError:
         cure = either(
-            "install it on every node: pip install 'analyzer[ray]'", "每个节点都要安装：pip install 'analyzer[ray]'"
+            "install it on every node: pip install '.[ray]' in the checkout",
+            "每个节点都要安装：pip install '.[ray]'（在源码目录）",
         )
         raise ConfigError(f"--engine ray: Ray is not installed; {cure}") from None
     import ray.exceptions  # noqa: PLC0415

@@ -73,7 +73,7 @@ DRIFT = 60 * SAMPLE_RATE // 1000
 EARLIEST_OF = 2 * BLOCKS_PER_S
 RATES = (8_000, 16_000, 44_100, 48_000)
 NO_DEVICE = (
-    "no audio input device found; plug in a headset, or on a server give PulseAudio a null sink (docs/live.md); "
+    "no audio input device found; plug in a headset, or on a server give PulseAudio a null sink (docs/commands.md); "
     "`analyzer live --file RECORDING` needs none"
 )
 

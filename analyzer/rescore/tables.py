@@ -26,7 +26,7 @@ try:
     import pyarrow as arrow
     import pyarrow.parquet
 except ModuleNotFoundError as missing:  # 160 MB, so an extra
-    raise ConfigError(f"Parquet needs pyarrow ({missing}); pip install 'analyzer[parquet]'") from None
+    raise ConfigError(f"Parquet needs pyarrow ({missing}); pip install '.[parquet]' in the checkout") from None
 
 Report = Mapping[str, Any]
 Row = Sequence[Any]

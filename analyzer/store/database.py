@@ -159,7 +159,7 @@ def _engine(url: str) -> Engine:
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"--store {shown_url(url)}: {error}") from None
     except ModuleNotFoundError as error:
-        raise ConfigError(f"--store {shown_url(url)}: {error}; pip install 'analyzer[postgres]'") from None
+        raise ConfigError(f"--store {shown_url(url)}: {error}; pip install '.[postgres]' in the checkout") from None
 
 
 def _sqlite(url: str) -> Engine:

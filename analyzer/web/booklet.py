@@ -83,7 +83,7 @@ def as_pdf(figures: Figures, *, made: str) -> bytes:
         from weasyprint import HTML  # noqa: PLC0415 (an extra, and slow to import)
     except (ImportError, OSError) as error:
         raise ConfigError(
-            f"PDF needs WeasyPrint ({error}); pip install 'analyzer[pdf]', and Pango and a Chinese font on the system "
+            f"PDF needs WeasyPrint ({error}); pip install '.[pdf]' in the checkout, and Pango and a Chinese font on the system "
             "(Debian: apt install libpango-1.0-0 libpangoft2-1.0-0 fonts-noto-cjk)"
         ) from None
     printed: bytes = HTML(string=as_html(figures, made=made), url_fetcher=_refused).write_pdf()
@@ -93,7 +93,7 @@ def as_pdf(figures: Figures, *, made: str) -> bytes:
 def lacks(format_: str) -> str | None:
     """What this machine lacks to write this format, in Chinese; None if nothing."""
     if format_ == "pdf" and find_spec("weasyprint") is None:
-        return "服务器没有安装 PDF 组件（pip install 'analyzer[pdf]'），请选其他格式"
+        return "服务器没有安装 PDF 组件（pip install '.[pdf]'（在源码目录）），请选其他格式"
     return None
 
 
