@@ -196,7 +196,7 @@ Host = Annotated[
         rich_help_panel=SERVER_PANEL,
         help=help_text(
             "Where to listen. With live calls, beyond this machine only with --token.",
-            "监听地址；对外开放须配合 --token。",
+            "监听地址；带实时通话时，对外开放须配合 --token。",
         ),
     ),
 ]

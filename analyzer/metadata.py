@@ -38,17 +38,21 @@ def read_metadata(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
 
     An absent key, None and blank text all mean unknown and are left out.
 
-    raises InputError naming key and value for a value that its key cannot have, or that no report could hold
+    raises InputError naming key and value for a value that its key cannot have
 
     >>> read_metadata({"ring_ms": "4000", "company": " ", "city": "昆明"})
     ({'ring_ms': 4000, 'city': '昆明'}, ('city',))
     """
     stripped = {key: value.strip() if isinstance(value, str) else value for key, value in fields.items()}
     known = {key: _typed(key, value) for key, value in stripped.items() if value is not None and value != ""}
-    for key, value in known.items():
+    return known, tuple(key for key in known if key not in KEYS)
+
+
+def check_writable(fields: Mapping[str, Any]) -> None:
+    """Of attributes that a sender brings, not a file. raises InputError for what no message of ours could carry on"""
+    for key, value in fields.items():
         if (problem := _unwritable({key: value})) is not None:
             raise InputError(f"{key!a} is or holds {problem}, which no report can; leave it out, or send it whole")
-    return known, tuple(key for key in known if key not in KEYS)
 
 
 def _unwritable(value: Any) -> str | None:

@@ -39,6 +39,6 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("ANALYZER_LANG", "en")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "")  # which connecting sets: put back afterwards
     with pytest.raises(
-        ConfigError, match=r"Ray is not installed; install it on every node: pip install 'analyzer\[ray\]'"
+        ConfigError, match=r"Ray is not installed; install it on every node: pip install '\.\[ray\]' in the checkout"
     ):
         RayCluster("auto", Order(load_fake, {}, "sha256:p", "standard"))

@@ -53,7 +53,7 @@ def nodes() -> Iterator[Nodes]:
     try:
         import ray  # noqa: F401
     except ImportError:
-        pytest.fail("Ray is not installed: make test-system installs it (pip install 'analyzer[ray]')")
+        pytest.fail("Ray is not installed: make test-system installs it (pip install '.[ray]')")
     nodes = Nodes()
     nodes.start(2)
     yield nodes

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analyzer.errors import InputError
-from analyzer.metadata import read_metadata
+from analyzer.metadata import check_writable, read_metadata
 
 
 def test_text_from_a_spreadsheet_becomes_the_type_of_its_key() -> None:
@@ -55,4 +55,4 @@ def test_a_value_its_key_cannot_have_is_an_error_that_names_the_key(key: str, va
 @pytest.mark.parametrize("value", ["\ud83d", float("nan"), float("inf"), ["a", {"b": float("nan")}], {"\udc00": 1}])
 def test_what_no_report_can_hold_is_refused(value: Any) -> None:
     with pytest.raises(InputError, match="'city' is or holds"):
-        read_metadata({"city": value})
+        check_writable({"agent_id": "3017", "city": value})

@@ -157,7 +157,7 @@ def test_pdf_without_its_extra_ends_with_2_and_the_cure(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "weasyprint", None)
-    with pytest.raises(ConfigError, match=r"analyzer\[pdf\]") as raised:
+    with pytest.raises(ConfigError, match=r"\.\[pdf\]") as raised:
         report(run, "--format", "pdf", "--out", tmp_path / "r.pdf")
     assert raised.value.exit_code == 2
     assert not list(tmp_path.iterdir())

@@ -486,7 +486,7 @@ def test_without_pyarrow_parquet_says_what_to_install(
     monkeypatch.delitem(sys.modules, "analyzer.rescore.tables", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = command("rescore", "old", "--pack", "pack", "--parquet", "tables")
-    assert (result.code, "pip install 'analyzer[parquet]'" in result.err) == (2, True)
+    assert (result.code, "pip install '.[parquet]'" in result.err) == (2, True)
     assert not Path("runs").exists()
 
 

@@ -321,6 +321,10 @@ def test_an_audiosocket_leg_is_announced_first(client: TestClient) -> None:
     assert client.post("/api/legs", json=leg).status_code == 201
     assert client.post("/api/legs", json={**leg, "uuid": "no"}).json()["code"] == "invalid"
     assert client.post("/api/legs", json={**leg, "role": "boss"}).status_code == 422
+    half = json.dumps({**leg, "metadata": {"customer_surname": "\ud83d"}})
+    refused = client.post("/api/legs", content=half, headers={"content-type": "application/json"})
+    assert (refused.status_code, "half of a character pair" in refused.json()["message"]) == (422, True)
+    assert client.get("/api/calls").status_code == 200
 
 
 # ---- descriptions

@@ -24,7 +24,7 @@ def _s3fs_is_there() -> None:
     try:
         import s3fs  # noqa: F401
     except ImportError:
-        pytest.fail("s3fs is not installed: make test-system installs it (pip install 'analyzer[s3]')")
+        pytest.fail("s3fs is not installed: make test-system installs it (pip install '.[s3]')")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from analyzer.live.judge import Facts
 from analyzer.live.messages import CallEvent, WhisperEvent
 from analyzer.live.refusal import Refusal
 from analyzer.live.scheduler import Scheduler
-from analyzer.metadata import read_metadata
+from analyzer.metadata import check_writable, read_metadata
 from analyzer.report import analyze, dump
 from analyzer.rules import Pack
 from analyzer.runs import LIVE, RunFolder, describe, digest_of, events_path
@@ -185,6 +185,7 @@ class Session:
         truncated, warnings  what the sender knows to be missing or damaged
         raises InputError if a value of ``metadata`` is not what its key wants; the call goes on
         """
+        check_writable(metadata or {})
         known, _ = read_metadata(metadata or {})
         with self._lock:
             if self.is_ending:
@@ -321,6 +322,7 @@ class Hub:
             return self._begin(call_id, direction, Intake(rate, tuple(roles), awaited), metadata)
 
     def _begin(self, call_id: str, direction: Direction, intake: Intake, metadata: Mapping[str, Any]) -> Session:
+        check_writable(metadata)
         known, unknown = read_metadata(metadata)
         if unknown:
             log.warning("call %s: unknown metadata %s", call_id, ", ".join(sorted(unknown)))

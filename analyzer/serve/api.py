@@ -16,7 +16,7 @@ from analyzer.desk.problems import Error, Problem
 from analyzer.errors import InputError
 from analyzer.live.messages import live_schema
 from analyzer.live.refusal import Refusal
-from analyzer.metadata import read_metadata
+from analyzer.metadata import check_writable, read_metadata
 from analyzer.schemas import SCHEMAS
 from analyzer.serve.board import Calls, CallState, earlier_call
 from analyzer.serve.desk import Desk, Leg
@@ -76,6 +76,7 @@ class AnnouncedLeg(BaseModel):
     @classmethod
     def _is_metadata(cls, metadata: dict[str, Any]) -> dict[str, Any]:
         try:
+            check_writable(metadata)
             read_metadata(metadata)
         except InputError as error:
             raise ValueError(str(error)) from None

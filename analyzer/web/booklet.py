@@ -83,8 +83,8 @@ def as_pdf(figures: Figures, *, made: str) -> bytes:
         from weasyprint import HTML  # noqa: PLC0415 (an extra, and slow to import)
     except (ImportError, OSError) as error:
         raise ConfigError(
-            f"PDF needs WeasyPrint ({error}); pip install '.[pdf]' in the checkout, and Pango and a Chinese font on the system "
-            "(Debian: apt install libpango-1.0-0 libpangoft2-1.0-0 fonts-noto-cjk)"
+            f"PDF needs WeasyPrint ({error}); pip install '.[pdf]' in the checkout, and Pango and a Chinese font on "
+            "the system (Debian: apt install libpango-1.0-0 libpangoft2-1.0-0 fonts-noto-cjk)"
         ) from None
     printed: bytes = HTML(string=as_html(figures, made=made), url_fetcher=_refused).write_pdf()
     return printed
