@@ -25,7 +25,8 @@ CHOICES = {
 }
 TIMES = ("started_at", "replied_at", "reply_due_at", "callback_due_at")  # ISO 8601, kept as text
 TEXTS = (
-    "company", "agent_id", "agent_name", "customer_surname", "customer_id", "customer_tier", "ticket_id", "holiday",
+    "company", "agent_id", "agent_name", "team", "customer_surname", "customer_id", "customer_tier", "ticket_id",
+    "holiday",
 )  # fmt: skip
 KEYS = (*COUNTS, *FLAGS, *CHOICES, *TIMES, *TEXTS)
 
