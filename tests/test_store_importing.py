@@ -129,7 +129,7 @@ def test_an_edited_report_is_refused_and_the_others_are_imported(store: Store, r
 
 
 def test_a_folder_that_is_no_run_is_refused_with_its_name(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"journal\.jsonl"):
+    with pytest.raises(StoreError, match=f"{tmp_path.name}: no run folder here; name one that `analyzer score` made"):
         import_run(store, tmp_path)
 
 

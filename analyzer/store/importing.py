@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from analyzer.audio import Layout, find_recordings
 from analyzer.errors import AnalyzerError, InputError, StoreError
 from analyzer.report import SCHEMA
-from analyzer.runs import RUN, Finished, digest, finished_calls
+from analyzer.runs import JOURNAL, RUN, Finished, digest, finished_calls
 from analyzer.store import audit, webhooks
 from analyzer.store.database import Store
 from analyzer.store.judgements import note_siblings, set_aside
@@ -93,6 +93,10 @@ def import_run(
     on_calls    told how many calls were done, now and then
     raises      StoreError if it is no run folder
     """
+    if not (path / JOURNAL).is_file():
+        raise StoreError(
+            f"{path}: no run folder here; name one that `analyzer score` made (`make run` makes one in runs/)"
+        )
     finished = list(finished_calls(path))
     where = _found_elsewhere(recordings, layout)
     result = Imported()
