@@ -337,13 +337,36 @@ def test_small_packets_are_heard_together(ears: Ears) -> None:
     assert not ears.desk.waiting
 
 
+def test_the_ear_is_woken_for_each_step_it_decides_in_counted_from_the_start(ears: Ears) -> None:
+    call = ears.open("a")
+    heard_at = []
+    for packet in range(1, 27):
+        call.hear(silence(20))
+        if ears.desk.waiting:
+            heard_at.append(20 * packet)
+            ears.desk.do_one()
+    assert heard_at == [140, 260, 400, 520]  # the first packets that reach beyond 128, 256, 384 and 512 ms
+
+
+def test_either_side_wakes_the_ear(ears: Ears) -> None:
+    call = ears.open("a")
+    agent, customer = ROLES
+    call.hear({agent: silence(120)[agent]})
+    call.hear({customer: silence(120)[customer]})
+    assert not ears.desk.waiting
+    call.hear({customer: silence(20)[customer]})
+    ears.desk.do_one()
+    call.hear({agent: silence(20)[agent]})
+    assert len(ears.desk.waiting) == 1
+
+
 def test_a_call_that_catches_up_takes_turns_with_the_others(ears: Ears) -> None:
     late, other = ears.open("late"), ears.open("other")
     late.hear(silence(30_000))
-    other.hear(silence(100))
+    other.hear(silence(130))
     ears.desk.do_one()
     ears.desk.do_one()
-    assert (late._ear.duration_ms, other._ear.duration_ms) == (AT_MOST_MS, 100)
+    assert (late._ear.duration_ms, other._ear.duration_ms) == (AT_MOST_MS, 130)
     while ears.desk.waiting:
         ears.desk.do_one()
     assert late._ear.duration_ms == 30_000

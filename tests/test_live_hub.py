@@ -17,7 +17,6 @@ import pytest
 
 from analyzer.asr import Window
 from analyzer.errors import StoreError
-from analyzer.live.call import AT_ONCE_MS
 from analyzer.live.ear import Ear
 from analyzer.live.hub import Hub, Session
 from analyzer.live.intake import Chunk
@@ -29,6 +28,7 @@ from analyzer.report import dump
 from analyzer.rules import Pack
 from analyzer.runs import RunFolder
 from analyzer.types import Direction, Role, Utterance
+from analyzer.vad.detector import STEP
 from tests.fake_speech import FakeRecogniser
 from tests.serving import a_hub, frames, speech, until
 
@@ -372,8 +372,8 @@ def test_a_sender_that_catches_up_keeps_no_other_out(hub: Hub, monkeypatch: pyte
 
 def test_audio_too_short_to_be_heard_alone_is_not_late(hub: Hub) -> None:
     paused = hub.open("a", direction=Direction.INBOUND, roles=ROLES, rate=16_000, metadata={})
-    paused.feed(Chunk(ROLES, np.zeros((16 * (AT_ONCE_MS - 1), 2), np.int16)))
-    assert paused.queued_ms == AT_ONCE_MS - 1
+    paused.feed(Chunk(ROLES, np.zeros((STEP - 16, 2), np.int16)))
+    assert paused.queued_ms == STEP // 16 - 1
     time.sleep(0.01)
     assert paused.late_ms == 0
 

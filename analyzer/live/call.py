@@ -32,13 +32,13 @@ from analyzer.live.scheduler import Scheduler
 from analyzer.rules import Pack
 from analyzer.types import Role, Utterance
 from analyzer.vad import Segment
+from analyzer.vad.detector import STEP
 from analyzer.vad.segment import SAMPLES_PER_MS
 
 log = logging.getLogger(__name__)
 
 Samples = NDArray[np.int16]
 BEHIND_MS = 2_000  # audio waiting for the ear above which partials are not worth it
-AT_ONCE_MS = 60  # audio the ear is woken for: half of what it decides in one step, and a third cheaper than 20 ms
 AT_MOST_MS = 512  # and takes before it turns to the next call: who catches up must not hold up the others
 
 
@@ -129,11 +129,11 @@ class LiveCall:
     def _listen(self) -> None:
         if not self._inbox.waiting_ms:
             return
-        block, behind_ms = self._inbox.take(AT_MOST_MS)
-        if behind_ms >= AT_ONCE_MS:
+        block, behind_ms, holds_step = self._inbox.take(AT_MOST_MS)
+        if holds_step:
             self._wake_ear()
         hearing = self._ear.hear(block)
-        if hearing.says_more_than(self._hearing):  # every second one does not: the detector decides in longer steps
+        if hearing.says_more_than(self._hearing):
             self._hearing = hearing
             self._on_judge(self._judge.hear, hearing)
         for window in hearing.windows:
@@ -275,11 +275,13 @@ class LiveCall:
 
 
 class _Inbox:
-    """Audio that waits for the ear. The ear is told once, and takes all that has come by then."""
+    """Audio that waits for the ear. The ear is told once, as soon as a side's audio is enough for a decision (``STEP``,
+    counted from its start: woken in between it would only keep what it gets), and takes all that has come by then."""
 
     def __init__(self, roles: Sequence[Role]) -> None:
         self._blocks: dict[Role, deque[tuple[float, Samples]]] = {role: deque() for role in roles}  # when each came
         self._counts = dict.fromkeys(roles, 0)  # samples in them
+        self._taken = dict.fromkeys(roles, 0)  # samples that the ear has got
         self._lock = threading.Lock()
         self._is_told = False
 
@@ -289,7 +291,7 @@ class _Inbox:
         return -(-max(self._counts.values()) // SAMPLES_PER_MS)
 
     def waited_ms(self, now: float) -> int:
-        """Of what the ear was told of; a rest too small for that does not wait for it."""
+        """Of what the ear was told of; what is less than a step does not wait for it."""
         with self._lock:
             oldest = [blocks[0][0] for blocks in self._blocks.values() if blocks]
             return round((now - min(oldest)) * 1000) if oldest and self._is_told else 0
@@ -302,17 +304,20 @@ class _Inbox:
                 if len(samples):
                     self._blocks[role].append((now, samples))
                     self._counts[role] += len(samples)
-            is_news = not self._is_told and self.waiting_ms >= AT_ONCE_MS
+            is_news = not self._is_told and self._holds_step()
             self._is_told = self._is_told or is_news
             return is_news
 
-    def take(self, most_ms: int) -> tuple[dict[Role, Samples], int]:
-        """Up to ``most_ms`` of each role, and how much is left; with ``AT_ONCE_MS`` left the taker has to come back."""
+    def take(self, most_ms: int) -> tuple[dict[Role, Samples], int, bool]:
+        """Up to ``most_ms`` of each role, how much is left, and whether that holds a step: then the taker has to come
+        back."""
         with self._lock:
             taken = {role: self._take(role, most_ms * SAMPLES_PER_MS) for role, count in self._counts.items() if count}
-            left_ms = self.waiting_ms
-            self._is_told = left_ms >= AT_ONCE_MS
-            return taken, left_ms
+            self._is_told = self._holds_step()
+            return taken, self.waiting_ms, self._is_told
+
+    def _holds_step(self) -> bool:
+        return any(taken % STEP + self._counts[role] >= STEP for role, taken in self._taken.items())
 
     def _take(self, role: Role, most: int) -> Samples:
         blocks = self._blocks[role]
@@ -324,4 +329,5 @@ class _Inbox:
             parts.append(block[:most])
             most -= len(parts[-1])
             self._counts[role] -= len(parts[-1])
+            self._taken[role] += len(parts[-1])
         return np.concatenate(parts)
