@@ -138,6 +138,7 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+_NAMED = 3  # calls named as examples
 _LAYOUT = either("Recordings", "录音")
 _CLUSTER = either("Many machines", "多机")
 
@@ -358,13 +359,16 @@ def score(
     address: Address = "auto",
     workers: Workers = None,
 ) -> None:
-    from analyzer.audio import find_recordings, missing_files, parse_layout
+    from analyzer.audio import MANIFEST_SUFFIXES, find_recordings, missing_files, parse_layout
     from analyzer.catalog import load_pack
     from analyzer.runs import RunFolder
 
     inputs = [*(manifest or ()), *(recordings or ())]
     if not inputs:
         raise ConfigError("no recordings named; give files, folders, patterns or --manifest FILE")
+    for table in manifest or ():
+        if Path(table).suffix.lower() not in MANIFEST_SUFFIXES:
+            raise ConfigError(f"--manifest {table}: a manifest is a .csv or .jsonl file; save the table as CSV (UTF-8)")
     found = find_recordings(inputs, parse_layout(channels, mono, pair))
     calls = [_directed(recording, direction) for recording in found.recordings if not missing_files(recording)]
     faults = [*found.faults, *(fault for recording in found.recordings for fault in missing_files(recording))]
@@ -372,6 +376,8 @@ def score(
     for fault in faults:
         complain(fault)
     if not calls:
+        if format_ is Format.JSON:
+            typer.echo("[]")
         raise typer.Exit(worst_exit_code(codes))
     rules = load_pack(pack, profile)
     load = partial(load_recogniser, _anywhere(model_for(model, calls)), device, jobs, offline=offline, for_volume=True)
@@ -475,7 +481,7 @@ def _score_all(
                 for call_id in ready:
                     output.add(run.report_text(call_id))
     for why, count in again.items():
-        note(f"{count} calls scored again: {why}")
+        note(either(f"{count} calls scored again: {why}", f"{count} 通重新打分：{_in_chinese(why)}"))
     scored = [call.call_id for call in calls if call.call_id not in failures]
     reports = (json.loads(text) for text in run.report_texts(scored))
     titles = {rule.id: rule.title for rule in pack.rules}
@@ -487,8 +493,28 @@ def _score_all(
         run.note(stages=stages.summary())
         if output.is_text and stages.audio_ms:
             console.print(stage_table(stages.seconds(), stages.audio_ms, on_gpu=stages.on_gpu))
+    if others := run.besides(call.call_id for call in calls):
+        named = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+        note(either(
+            f"{run.place}/ also holds {len(others)} reports that are not of these inputs ({named}); report and db "
+            "import count them: delete them, or score into a folder of its own (--run)",
+            f"{run.place}/ 中另有 {len(others)} 份报告不属于本次输入（{named}），report 和 db import 会一并统计；"
+            "不需要请删除，或用 --run 另存文件夹",
+        ))  # fmt: skip
     output.failed = len(unusable) + len(failures)
     return [failure.exit_code for failure in failures.values()]
+
+
+def _in_chinese(why: str) -> str:
+    """``RunFolder.why_score`` for people."""
+    told = {
+        "asked for": "按要求（--fresh）",
+        "the recording, its channels or its metadata changed": "录音、声道或通话属性有变化",
+        "its report is missing or was edited": "报告缺失或被改动过",
+    }
+    names = {"analyzer": "程序版本", "pack": "规则包", "profile": "规则方案", "model": "识别模型", "settings": "设置"}
+    changed = [names.get(name, name) for name in why.removesuffix(" changed").split(", ")]
+    return told.get(why) or f"{'、'.join(changed)}已更换"
 
 
 class _InOrder:

@@ -21,11 +21,13 @@ import xlsxwriter
 from analyzer.errors import StoreError
 from analyzer.labels import DIRECTIONS, OUTCOMES, ROLES, SEVERITIES, VERDICTS, clock
 from analyzer.privacy import mask_report
+from analyzer.report import recognised_by
 from analyzer.runs import Failure
 
 Report = Mapping[str, Any]
 Cell = str | int | float | None
 
+TABLES = ("calls.csv", "findings.csv", "calls.xlsx")
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: full-width = + - @, which Excel folds
 _SHEET_ROWS = 1_048_576  # the format's limit, heading included
 _CELL_CHARACTERS = 32_767  # likewise
@@ -61,7 +63,7 @@ def write_tables(
     own_numbers  digits of the company's own telephone numbers, which are not masked
     raises    StoreError if a file cannot be written (it may be open in Excel)
     """
-    paths = tuple(folder / name for name in ("calls.csv", "findings.csv", "calls.xlsx"))
+    paths = tuple(folder / name for name in TABLES)
     parts = tuple(path.with_name(path.name + ".part") for path in paths)
     shown = reports if unmasked else (mask_report(report, own_numbers) for report in reports)
     try:
@@ -110,7 +112,7 @@ def _finding_rows(report: Report) -> Iterator[tuple[Report, Mapping[str, Any], M
 
 
 def _call_columns(rules: Mapping[str, str]) -> list[Column]:
-    return [
+    first = [
         Column("call_id", "通话", 24, lambda report: report["call_id"]),
         _coded("direction", "方向", 8, lambda report: report.get("direction"), DIRECTIONS),
         Column("score", "得分", 8, lambda report: report["score"]),
@@ -120,16 +122,21 @@ def _call_columns(rules: Mapping[str, str]) -> list[Column]:
         Column("customer_rate", "客户语速(字/分钟)", 16, lambda report: _rate(report, "customer")),
         Column("talk_ratio", "坐席说话占比", 12, lambda report: _metric(report, "talk_ratio")),
         Column("silence_ms", "静音(毫秒)", 12, lambda report: _metric(report, "silence_ms")),
-        *(_rule_column(rule, title) for rule, title in rules.items()),
+    ]
+    last = [
         Column("truncated", "录音不完整", 10, lambda report: "是" if report.get("truncated") else None),
         Column("warnings", "提示", 30, lambda report: "; ".join(report.get("warnings") or ())),
-        Column("recogniser", "识别模型", 30, _recogniser),
+        Column("recogniser", "识别模型", 30, recognised_by),
         Column("pack", "规则包", 20, lambda report: f"{report['pack']['name']} {report['pack']['version']}"),
     ]
+    taken = {column.name for column in (*first, *last)}
+    return [*first, *(_rule_column(rule, title, taken) for rule, title in rules.items()), *last]
 
 
-def _rule_column(rule: str, title: str) -> Column:
-    return _coded(rule, title, 12, lambda report: _outcome(report, rule), OUTCOMES)
+def _rule_column(rule: str, title: str, taken: Collection[str]) -> Column:
+    """Headed by the rule's id; where a column has that name (``talk_ratio``), by ``rule_`` and the id."""
+    name = f"rule_{rule}" if rule in taken else rule
+    return _coded(name, title, 12, lambda report: _outcome(report, rule), OUTCOMES)
 
 
 def _finding_columns(rules: Mapping[str, str], elements: Mapping[tuple[str, str], str]) -> list[Column]:
@@ -153,6 +160,7 @@ def _finding_columns(rules: Mapping[str, str], elements: Mapping[tuple[str, str]
         Column("clauses", "条款", 16, lambda row: " ".join(row[1].get("clauses", ()))),
         Column("match", "匹配方式", 10, lambda row: row[2].get("match")),
         Column("confidence", "置信度", 8, lambda row: row[2].get("confidence")),
+        Column("recogniser", "识别模型", 30, lambda row: recognised_by(row[0])),
     ]
 
 
@@ -184,11 +192,6 @@ def _rate(report: Report, role: str) -> Cell:
 
 def _outcome(report: Report, rule: str) -> Cell:
     return next((entry["outcome"] for entry in report["rules"] if entry["rule"] == rule), None)
-
-
-def _recogniser(report: Report) -> Cell:
-    recogniser = report.get("recogniser") or {}
-    return recogniser.get("notice") or recogniser.get("name")
 
 
 # ---- files

@@ -54,18 +54,21 @@ NOTHING_KNOWN = Figure(None, 0)
 class Facts:
     """What a KPI reads of a report."""
 
-    __slots__ = ("direction", "duration_ms", "known", "report", "started_at")
+    __slots__ = ("began", "direction", "duration_ms", "known", "report", "started_at")
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self.known: Mapping[str, Any] = report.get("metadata") or {}
         self.direction = report.get("direction")
         self.duration_ms: int | None = report.get("duration_ms")
-        self.started_at = self.time("started_at")
+        self.started_at = wall_time(self.known.get("started_at"))  # as written: its day and hour
+        self.began = self.moment("started_at")
 
-    def time(self, key: str) -> datetime | None:
-        """A call attribute as a time; None where it is unknown or is none."""
-        return wall_time(self.known.get(key))
+    def moment(self, key: str) -> datetime | None:
+        """A call attribute as a time to compare with others: one with a zone in this machine's, one without as it is.
+        None where it is unknown or is none."""
+        time = _time(self.known.get(key))
+        return time if time is None or time.tzinfo is None else time.astimezone().replace(tzinfo=None)
 
     @property
     def was_answered(self) -> bool:
@@ -74,8 +77,13 @@ class Facts:
 
 def wall_time(text: Any) -> datetime | None:
     """A time as written, a zone in it dropped; None where there is none."""
+    time = _time(text)
+    return time.replace(tzinfo=None) if time else None
+
+
+def _time(text: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
+        return datetime.fromisoformat(text) if text else None
     except (TypeError, ValueError):
         return None
 
@@ -264,7 +272,7 @@ def _is_complete(call: Facts) -> bool | None:
 
 
 def _is_replied(call: Facts) -> bool | None:
-    return True if call.time("replied_at") else call.known.get("replied")
+    return True if call.moment("replied_at") else call.known.get("replied")
 
 
 def _is_replied_about(call: Facts, matter: str) -> bool | None:
@@ -273,19 +281,19 @@ def _is_replied_about(call: Facts, matter: str) -> bool | None:
 
 def _is_timely_about(call: Facts, matter: str) -> bool | None:
     """Replied to by the time agreed on."""
-    return _is_by(call, call.time("reply_due_at")) if _is_about(call, matter) else None
+    return _is_by(call, call.moment("reply_due_at")) if _is_about(call, matter) else None
 
 
 def _is_in_48_hours(call: Facts) -> bool | None:
     """A complaint that had its final reply within 48 hours."""
-    if not _is_about(call, _COMPLAINT) or call.started_at is None:
+    if not _is_about(call, _COMPLAINT) or call.began is None:
         return None
-    return _is_by(call, call.started_at + _REPLY_DUE)
+    return _is_by(call, call.began + _REPLY_DUE)
 
 
 def _is_by(call: Facts, due: datetime | None) -> bool | None:
     """Whether the reply came by ``due``; one that never came did not. None where that is unknown."""
-    replied_at = call.time("replied_at")
+    replied_at = call.moment("replied_at")
     if due is None or (replied_at is None and _is_replied(call) is not False):
         return None
     return replied_at is not None and replied_at <= due
@@ -312,6 +320,16 @@ def _took_care(call: Facts) -> bool | None:
     if entry is None or entry["outcome"] not in ("pass", "violation"):
         return None
     return not any(finding["category"] == "推诿" for finding in entry["findings"])
+
+
+class Ratings(Values):
+    """Calls that the customer rated. Where none at all was, nobody was asked, or nobody wrote it down."""
+
+    def __init__(self) -> None:
+        super().__init__(_is_rated)
+
+    def share(self, group: Group) -> Figure:
+        return self.percent(group) if self.sum(ALL).value else NOTHING_KNOWN
 
 
 _CONNECTED = partial(Values, _connected)
@@ -344,8 +362,8 @@ class Lines:
         self._starts, self._ends = array("q"), array("q")
 
     def add(self, call: Facts, groups: Sequence[Group]) -> None:
-        if call.started_at is not None and call.duration_ms:
-            start = (call.started_at - _EPOCH) // timedelta(milliseconds=1)
+        if call.began is not None and call.duration_ms:
+            start = (call.began - _EPOCH) // timedelta(milliseconds=1)
             self._starts.append(start)
             self._ends.append(start + call.duration_ms)
 
@@ -390,7 +408,7 @@ class CallsBack:
         self._shares: dict[str, dict[Group, list[int]]] = {}
 
     def add(self, call: Facts, groups: Sequence[Group]) -> None:
-        customer, start = call.known.get("customer_id"), call.started_at
+        customer, start = call.known.get("customer_id"), call.began
         if not customer or start is None:
             return
         self._shares.clear()
@@ -398,7 +416,7 @@ class CallsBack:
             self._called.setdefault(customer, []).append(start)
         if _is_about(call, _COMPLAINT):
             self._complaints.append((customer, start, datetime.max, tuple(groups)))
-        if due := call.time("callback_due_at"):
+        if due := call.moment("callback_due_at"):
             self._promises.append((customer, start, due, tuple(groups)))
 
     def complaints(self, group: Group) -> Figure:
@@ -430,7 +448,7 @@ class Matters:
         self._solved: dict[Group, list[int]] = {}
 
     def add(self, call: Facts, groups: Sequence[Group]) -> None:
-        start, matter = call.started_at, _matter(call)
+        start, matter = call.began, _matter(call)
         if call.direction != _INBOUND or start is None or not matter:
             return
         self._solved.clear()
@@ -458,8 +476,8 @@ class Matters:
 
 
 def _matter(call: Facts) -> Hashable | None:
-    ticket, customer = call.known.get("ticket_id"), call.known.get("customer_id")
-    return ticket or ((customer, call.known.get("matter")) if customer else None)
+    ticket, customer, matter = (call.known.get(key) for key in ("ticket_id", "customer_id", "matter"))
+    return ticket or ((customer, matter) if customer and matter else None)
 
 
 # --- regular visits by telephone --------------------------------------------------------------------------------------
@@ -589,7 +607,7 @@ KPI: Mapping[str, Kpi] = {
         "满意率", PERCENT, partial(Values, _attribute("satisfied")), Values.percent,
         ("S002-3.1.1", "S002-6.3.1", "S003-Q1.1"),
     ),
-    "rated_rate": Kpi("评价率", PERCENT, partial(Values, _is_rated), Values.percent, ("S003-I1.2",)),
+    "rated_rate": Kpi("评价率", PERCENT, Ratings, Ratings.share, ("S003-I1.2",)),
     "inquiry_satisfaction_rate": Kpi(
         "咨询满意率", PERCENT, partial(Values, partial(_is_satisfied, matter=_INQUIRY)), Values.percent,
         ("S004-8.8a",), low=90,

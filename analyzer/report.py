@@ -64,6 +64,13 @@ def dump(report: Mapping[str, Any]) -> str:
     return json.dumps(report, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def recognised_by(report: Mapping[str, Any]) -> str | None:
+    """The model that heard the call: what it says of itself, else its name; None for a transcript."""
+    recogniser = report.get("recogniser") or {}
+    told: str | None = recogniser.get("notice") or recogniser.get("name")
+    return told
+
+
 def build_report(transcript: Transcript, pack: Pack, result: CallResult) -> dict[str, Any]:
     """The report of a judged call. ``result`` must come from the utterances of ``transcript``, in any order."""
     card = score_call(result.judgements, pack)

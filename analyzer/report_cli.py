@@ -141,6 +141,8 @@ def report(
     _check(reports, by, format_, out, store)
     axes = read_axes(by or ())
     scope = Scope(_day("--since", since), _day("--until", until), team, agent)
+    if scope.since and scope.until and scope.until < scope.since:
+        raise ConfigError(f"--until {scope.until} lies before --since {scope.since}; exchange them")
     if store is not None and out is not None:
         _write(_of_store(store, scope), format_, out)
         return
@@ -149,6 +151,7 @@ def report(
     for one in _usable(reports or [], codes):
         total.add(one)
     _tell_left_out(total)
+    _tell_mixed(total)
     if out is not None:
         from analyzer.review.overview import figures_of
 
@@ -197,6 +200,20 @@ def _tell_left_out(total: Tally) -> None:
             f"{total.undated} calls left out: their day is not known (started_at)",
             f"{total.undated} 通未计入：缺少通话属性 started_at，不知道是哪一天",
         ))  # fmt: skip
+
+
+def _tell_mixed(total: Tally) -> None:
+    """What makes sums doubtful: nothing is left out."""
+    if not total.total.calls:
+        note(either("no call is in this scope", "没有符合条件的通话"))
+    if again := total.repeated():
+        note(either(
+            f"{again} reports bear the id of another and count again; is a run given twice, or one and its rescore?",
+            f"{again} 份报告与其他报告的通话编号相同，被重复计入；是否重复给出了同一批（或重评前后的）运行文件夹？",
+        ))  # fmt: skip
+    if len(total.packs) > 1:
+        told = ", ".join(f"{pack}: {calls}" for pack, calls in total.packs.most_common())
+        note(either(f"reports by different rules are added up ({told})", f"汇总了按不同规则评出的报告（{told}）"))
 
 
 # ---- printed

@@ -36,7 +36,7 @@ import re
 import secrets
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -96,7 +96,9 @@ class Standing:
         """Why the call has to be scored now; None if its report stands as it is."""
         if self.always is not None:
             return self.always
-        return self.otherwise if input_digest == self.input_digest else "the recording or its metadata changed"
+        if input_digest != self.input_digest:
+            return "the recording, its channels or its metadata changed"
+        return self.otherwise
 
 
 class ResultSink(Protocol):
@@ -255,6 +257,10 @@ class RunFolder:
         if self._fresh and call_id not in self._scored_now:
             return Standing("asked for")
         return Standing(None, entry["input"], self._why_stale(entry))
+
+    def besides(self, call_ids: Iterable[str]) -> list[str]:
+        """Other calls that have a report here, from earlier inputs."""
+        return sorted(self._done.keys() - set(call_ids))
 
     def report_text(self, call_id: str) -> str:
         """The report of a finished call, byte for byte as recorded."""

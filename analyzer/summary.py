@@ -51,6 +51,8 @@ def summary_of(total: Tally, axes: Sequence[Axis] = ()) -> dict[str, Any]:
             for name, rule in sorted(total.rules.items())
         },
         "kpis": total.kpis.figures(),
+        "notices": dict(total.notices),
+        "packs": dict(total.packs),
         "scope": _scope(total.scope, total.undated),
         "score_interval": None if interval is None else [round(bound, 2) for bound in interval],
         "by_rule": [_rule(share) for share in overview.rule_shares(total)],

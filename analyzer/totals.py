@@ -41,6 +41,7 @@ def print_totals(summary: Summary, titles: Titles, console: Console) -> None:
 
 def _parts(summary: Summary, titles: Titles, width: int) -> Iterator[Text | Table]:
     yield from _scope(summary["scope"])
+    yield from _notices(summary["notices"])
     yield from _noted("值得关注", summary["stand_outs"], "is_above")
     yield from _noted("走势", summary["movements"], "change")
     for table in summary["groups"]:
@@ -56,6 +57,11 @@ def _scope(scope: Mapping[str, Any]) -> Iterator[Text]:
     parts += [f"坐席 {scope['agent']}"] if scope["agent"] else []
     if parts:
         yield Text("范围：" + " · ".join(parts), style="dim")
+
+
+def _notices(notices: Mapping[str, int]) -> Iterator[Text]:
+    for notice, calls in notices.items():
+        yield Text(f"{calls:,} 通的识别模型：{notice}", style="yellow")
 
 
 def _noted(title: str, found: Sequence[Mapping[str, Any]], rising: str) -> Iterator[Text]:

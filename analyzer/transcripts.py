@@ -141,7 +141,8 @@ def _json(text: str, name: str) -> _Calls:
 
 
 def _jsonl(text: str, name: str) -> _Calls:
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    # not splitlines(): JSON may hold U+2028
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     for number, line in lines:
         own_name = name if len(lines) == 1 else f"{name}#{number}"
         yield f":{number}", partial(_read_line, line, own_name)

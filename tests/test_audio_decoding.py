@@ -197,6 +197,14 @@ def test_two_tracks_of_the_same_sound_are_refused_like_two_channels(tmp_path: Pa
     assert "the same sound" in fault(write_two_tracks(tmp_path / "call.mka", "pcm_s16le", sound, sound))
 
 
+def test_two_files_of_the_same_sound_are_refused_too(tmp_path: Path) -> None:
+    sound = call(8000)[:1]
+    one, other = (write(tmp_path / f"{side}.wav", "pcm_s16le", 8000, sound) for side in ("agent", "customer"))
+    recording = Recording("call", (Track(one, (AGENT,)), Track(other, (CUSTOMER,))))
+    with pytest.raises(InputError, match=r"agent\.wav: the same sound as .*customer\.wav"):
+        list(Decoder(recording).blocks())
+
+
 def test_two_tracks_are_refused_where_one_speaker_was_expected(tmp_path: Path) -> None:
     sound = call(16_000)
     path = write_two_tracks(tmp_path / "call.mka", "pcm_s16le", sound[:1], sound[1:])

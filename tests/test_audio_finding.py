@@ -161,6 +161,66 @@ def test_ids_of_recordings_outside_the_manifests_folder_do_not_name_the_machine(
 @pytest.mark.parametrize(
     ("row", "says"),
     [
+        ('b.wav,2,"云岭"银行', "is no CSV"),
+        ('b.wav,2,"云岭银行', "is no CSV"),
+        ('b.wav,2,"云岭银行\nc.wav,3,"云岭"', "is no CSV"),
+    ],
+)
+def test_a_quotation_mark_out_of_place_costs_its_own_row_and_no_other(tmp_path: Path, row: str, says: str) -> None:
+    rows = ["path,call_id,company", "a.wav,1,云岭", row, "d.wav,4,云岭", 'e.wav,5,"云岭"']
+    (tmp_path / "calls.csv").write_text("\n".join(rows), encoding="utf-8")
+    found = find_recordings([tmp_path / "calls.csv"])
+    assert [call_id for call_id in ids(found) if call_id != "3"] == ["1", "4", "5"]
+    assert f"calls.csv:3: {says}" in faults(found)
+    assert len(found.faults) == 1
+
+
+def test_a_cell_may_hold_a_line_break(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_text('path,company,team\na.wav,"云岭\n银行",一组\nb.wav,,\n', encoding="utf-8")
+    found = find_recordings([tmp_path / "calls.csv"])
+    assert [recording.metadata.get("company") for recording in found.recordings] == ["云岭\n银行", None]
+
+
+def test_a_recording_whose_row_is_at_fault_is_not_scored_as_if_nothing_were_known_of_it(folder: Path) -> None:
+    rows = "path,call_id,direction\na.wav,1,inbound\nmonday/b.mp3,2,呼入\n"
+    (folder / "manifest.csv").write_text(rows, encoding="utf-8")
+    found = find_recordings([folder])
+    assert not any(track.path.name == "b.mp3" for recording in found.recordings for track in recording.tracks)
+    assert "manifest.csv:3: direction is '呼入'" in faults(found)
+    assert "left out" in faults(found)
+
+
+@pytest.mark.parametrize("name", ["calls.csv", "calls.jsonl"])
+def test_a_manifest_without_rows_is_a_fault(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("path,call_id\n\n" if name.endswith("csv") else "\n")
+    found = find_recordings([tmp_path / name])
+    assert "names no recording" in faults(found)
+
+
+def test_a_line_separator_inside_json_ends_no_line(tmp_path: Path) -> None:
+    (tmp_path / "calls.jsonl").write_text('{"path": "a.wav", "company": "云\u2028岭"}\n{"path": "b.wav"}\n', "utf-8")
+    found = find_recordings([tmp_path / "calls.jsonl"])
+    assert (ids(found), found.faults) == (["a", "b"], ())
+
+
+def test_rows_that_describe_one_recording_as_two_calls_are_at_fault(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_text("path,call_id\na.wav,1\n./a.wav,2\nb.wav,3\nb.wav,3\n")
+    found = find_recordings([tmp_path / "calls.csv"])
+    assert ids(found) == ["1", "3"]
+    assert "described twice, as call '1' and as '2'" in faults(found)
+
+
+def test_recordings_come_in_the_order_of_the_inputs_and_described_ones_keep_their_id(folder: Path) -> None:
+    (folder / "calls.csv").write_text("path,call_id\nmonday/b.mp3,first\n")
+    assert ids(find_recordings([folder / "calls.csv", folder / "a.wav"]))[0] == "first"
+    (folder / "manifest.csv").write_text("path,call_id\nmonday/b.mp3,a\n")
+    found = find_recordings([folder])
+    assert next(one for one in found.recordings if one.call_id == "a").tracks[0].path.name == "b.mp3"
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
         ('{"call_id": "x"}', "names no recording"),
         ('{"path": "a.wav", "agent_path": "b.wav"}', "names no recording"),
         ('{"path": ["a.wav"]}', "path must be text"),

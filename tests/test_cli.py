@@ -249,6 +249,26 @@ def test_a_changed_pack_scores_again_and_says_so(run: Run, fake: FakeRecogniser,
     assert "【谢谢】" in result.out
 
 
+def test_a_manifest_in_another_format_is_told_of_as_such(run: Run, fake: FakeRecogniser, pack: Path, day: Path) -> None:
+    result = run("score", "--manifest", "day.xlsx", "--model", "x", "--pack", pack)
+    assert result.code == 2
+    assert "save the table as CSV" in result.err
+
+
+def test_without_a_single_recording_json_is_an_empty_list(run: Run, fake: FakeRecogniser, pack: Path) -> None:
+    result = run("score", "nosuch.wav", "--model", "x", "--pack", pack, "--format", "json")
+    assert (result.code, result.out) == (3, "[]\n")
+
+
+def test_reports_of_calls_that_are_not_among_the_inputs_are_told_of(
+    run: Run, fake: FakeRecogniser, pack: Path, day: Path
+) -> None:
+    command = ("score", "day", "--model", "x", "--pack", pack, "--run", "out")
+    assert "not of these inputs" not in run(*command).err
+    (day / "c1.wav").unlink()
+    assert "out/ also holds 1 reports that are not of these inputs (c1)" in run(*command).err
+
+
 def test_a_failed_call_has_its_own_sheet_and_no_row(
     run: Run, fake: FakeRecogniser, pack: Path, day: Path, tmp_path: Path
 ) -> None:

@@ -79,11 +79,19 @@ def test_a_call_is_a_row_and_a_finding_is_a_row_of_the_other_sheet(tmp_path: Pat
     assert calls[0]["score"] == "62.5"
     assert calls[0]["opening"] == "pass"
     assert calls[0]["banned_phrase"] == "violation"
-    assert calls[0]["recogniser"] == "demo (synthetic voices only)"
+    assert calls[0]["recogniser"] == findings[0]["recogniser"] == "demo (synthetic voices only)"
     assert [(row["call_id"], row["rule"], row["quote"], row["start_ms"]) for row in findings] == [
         ("c1", "banned_phrase", "不关我的事", "40210"),
         ("c2", "banned_phrase", "不关我的事", "40210"),
     ]
+
+
+def test_no_two_columns_have_one_name(tmp_path: Path) -> None:
+    """Who reads rows as mappings would get one for the other."""
+    write_tables([a_report()], {**RULES, "talk_ratio": "说话比例"}, tmp_path)
+    heading = (tmp_path / "calls.csv").read_text("utf-8-sig").splitlines()[0].split(",")
+    assert len(heading) == len(set(heading))
+    assert {"talk_ratio", "rule_talk_ratio"} <= set(heading)
 
 
 def test_the_workbook_speaks_the_floors_language(tmp_path: Path) -> None:

@@ -124,8 +124,29 @@ def test_a_complainant_called_before_the_complaint_was_not_called_back() -> None
 def test_a_second_call_within_a_week_means_the_first_did_not_solve_it() -> None:
     solved = call(started_at="2026-11-02T09:00", ticket_id="t1")
     again = [call(started_at=f"2026-11-0{day}T09:00", customer_id="c1", matter="inquiry") for day in (2, 9)]
-    later = [call(started_at=time, customer_id="c2") for time in ("2026-11-02T09:00", "2026-11-09T09:01")]
+    times = "2026-11-02T09:00", "2026-11-09T09:01"
+    later = [call(started_at=time, customer_id="c2", matter="business") for time in times]
     assert measured("first_contact_rate", solved, *again, *later) == Figure(66.67, 3)
+
+
+def test_calls_of_which_nobody_knows_what_they_are_about_are_no_second_calls() -> None:
+    calls = [call(started_at=f"2026-11-0{day}T09:00", customer_id="c1") for day in (2, 4)]
+    assert measured("first_contact_rate", *calls) == Figure(None, 0)
+
+
+def test_where_no_call_at_all_was_rated_the_share_of_rated_ones_is_not_known() -> None:
+    assert measured("rated_rate", call(), call()) == Figure(None, 0)
+    together = Kpis()
+    together.add(call(satisfied=True), ("A",))
+    together.add(call(), ("B",))
+    assert together.known_of("B")["rated_rate"]["value"] == 0
+
+
+def test_times_are_compared_across_zones() -> None:
+    told = complaint(started_at="2026-11-20T09:00:00+08:00", replied_at="2026-11-22T02:00:00Z")  # 49 hours
+    in_time = complaint(started_at="2026-11-20T09:00:00+08:00", replied_at="2026-11-22T00:59:00Z")
+    assert measured("complaint_reply_rate_48h", told).value == 0
+    assert measured("complaint_reply_rate_48h", in_time).value == 100
 
 
 def test_shirking_breaks_first_responsibility_and_other_rude_words_do_not() -> None:

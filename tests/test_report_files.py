@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_reports_count_as_the_store_counts_them_once_imported(figures: Figures, 
         (one.rule, one.calls, one.points) for one in figures.rules
     }
     assert sorted(stored.rates) == sorted(figures.rates)
+    assert stored.notices == figures.notices
 
 
 def test_a_run_folder_becomes_one_html_file_with_charts_and_kpi(run: Path, tmp_path: Path) -> None:
@@ -85,6 +87,43 @@ def test_a_run_folder_becomes_a_workbook(run: Path, tmp_path: Path) -> None:
     report(run, "--format", "xlsx", "--out", tmp_path / "r.xlsx")
     book = load_workbook(io.BytesIO((tmp_path / "r.xlsx").read_bytes()))
     assert {"概览", "违规帕累托", "坐席得分", "标准指标"} <= set(book.sheetnames)
+
+
+def test_every_file_names_the_demo_model(tmp_path: Path) -> None:
+    heard = {"name": "demo", "notice": "demo (synthetic voices only)"}
+    reports = [{**report, "recogniser": heard} for report in many_reports(3)]
+    run = write_run(tmp_path / "run", reports)
+    store = tmp_path / "desk.db"
+    with closing(open_store(str(store))) as opened:
+        import_run(opened, run)
+    for source in ([run], ["--store", store]):
+        report(*source, "--format", "html", "--out", tmp_path / "r.html")
+        report(*source, "--format", "csv", "--out", tmp_path / "r.csv")
+        report(*source, "--format", "xlsx", "--out", tmp_path / "r.xlsx")
+        words = "3 通的识别模型：demo (synthetic voices only)"
+        assert words in (tmp_path / "r.html").read_text(encoding="utf-8")
+        assert words in (tmp_path / "r.csv").read_text(encoding="utf-8-sig")
+        assert words in load_workbook(tmp_path / "r.xlsx")["概览"]["A2"].value
+
+
+def printed(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return result.exit_code, result.stderr
+
+
+def test_what_makes_sums_doubtful_is_told(run: Path, tmp_path: Path) -> None:
+    assert printed(run, "--format", "json") == (0, "")
+    other = [{**report, "pack": {**report["pack"], "version": "2027.1"}} for report in many_reports(2)]
+    code, told = printed(run, write_run(tmp_path / "other", other), "--format", "json")
+    assert code == 0
+    assert "2 reports bear the id of another" in told
+    assert "2027.1" in told
+    assert "no call is in this scope" in printed(run, "--team", "nobody", "--format", "json")[1]
+
+
+def test_a_period_that_ends_before_it_begins_is_refused(run: Path) -> None:
+    with pytest.raises(ConfigError, match="exchange them"):
+        report(run, "--since", "2026-11-24", "--until", "2026-11-01")
 
 
 def test_groups_that_were_asked_for_stand_in_every_file(run: Path, tmp_path: Path) -> None:

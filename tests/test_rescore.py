@@ -21,6 +21,7 @@ from analyzer.catalog import load_pack
 from analyzer.errors import ConfigError, InputError
 from analyzer.report import analyze, dump
 from analyzer.rescore import workers
+from analyzer.rescore.changes import Judged, Total, change_of
 from analyzer.rescore.running import Rescored, rescore
 from analyzer.rescore.stored import Period, StoredCall, places, read_place, stored_calls
 from analyzer.rescore.workers import Faulty, LeftOut, Rules, Task
@@ -307,6 +308,15 @@ def test_lines_are_found_without_reading_the_calls(pack: Path, tmp_path: Path) -
         if isinstance(call, StoredCall)
     ]
     assert names == ["one", "wide", "list#1", "list#2"]
+
+
+def test_a_rule_that_is_new_and_does_not_apply_changes_nothing() -> None:
+    total = Total("pass", 94.1)
+    before = Judged(total, {"opening": "pass", "gone": "not_applicable"})
+    assert change_of("a", before, Judged(total, {"opening": "pass", "new": "not_applicable"})) is None
+    change = change_of("a", before, Judged(total, {"opening": "violation", "new": "not_applicable"}))
+    assert change is not None
+    assert change.rules == {"opening": ("pass", "violation")}
 
 
 # ---- tables

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from analyzer.errors import ConfigError, StoreError
+from analyzer.export import TABLES
 from analyzer.media import MediaFolder, recording_of
 from analyzer.store import Store, audit, open_store, users
 from analyzer.store.archive import LIST, archive_files, restore_files
@@ -156,8 +157,11 @@ def test_reports_in_run_folders_go_only_when_asked(store: Store, media: MediaFol
         events = run / "live" / report.with_suffix(".jsonl").name
         events.parent.mkdir(exist_ok=True)
         events.write_text("{}")
+    for table in TABLES:  # they quote all calls of the run
+        (run / table).write_text("")
     done = purge(store, media, Retention(NOW, reports_too=True), actor="cli", now=NOW)
-    assert (done.calls, done.files) == (2, 4)
+    assert (done.calls, done.files) == (2, 4 + len(TABLES))
+    assert not any((run / table).exists() for table in TABLES)
     assert len(list((run / "reports").iterdir())) == len(list((run / "live").iterdir())) == 2
     assert import_run(store, run).faults == []
 

@@ -67,6 +67,13 @@ def test_groups_and_what_stands_out_follow_the_schema() -> None:
     assert any(one["key"] == {"agent": "3007"} and one["listen"] for one in summary["stand_outs"])
 
 
+def test_what_recognisers_say_of_themselves_is_told_with_how_many_calls_they_heard() -> None:
+    heard = {**report("a", "pass", 100), "recogniser": {"name": "demo", "notice": "demo (synthetic voices only)"}}
+    summary = summarise([heard, {**heard, "call_id": "b"}, report("c", "pass", 100)])
+    jsonschema.validate(summary, SCHEMA)
+    assert summary["notices"] == {"demo (synthetic voices only)": 2}
+
+
 def test_a_summary_is_the_same_however_reports_are_ordered() -> None:
     reports = list(centre())
     axes = read_axes(["team,day"])

@@ -49,6 +49,12 @@ def test_who_stands_out_comes_first_with_calls_to_listen_to() -> None:
     assert lines[at + 2].startswith("  抽听：c")
 
 
+def test_the_demo_model_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {**summary("team"), "notices": {"demo (synthetic voices only)": 13}}
+    print_totals(told, TITLES, Console(width=80))
+    assert "13 通的识别模型：demo (synthetic voices only)" in capsys.readouterr().out
+
+
 def test_a_wide_terminal_shows_more_columns_of_the_same_groups() -> None:
     narrow, wide = printed(80, "team"), printed(120, "team")
     assert "最多违规" not in narrow

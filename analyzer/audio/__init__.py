@@ -9,11 +9,12 @@
 
 from analyzer.audio.decoding import FULL_SCALE, SAMPLE_RATE, Block, Decoder, Resampler, decode, peak, silence_warnings
 from analyzer.audio.fetching import at_hand
-from analyzer.audio.finding import Found, find_recordings
+from analyzer.audio.finding import MANIFEST_SUFFIXES, Found, find_recordings
 from analyzer.audio.recordings import Layout, Recording, Track, missing_files, parse_layout, recording_digest
 
 __all__ = [
     "FULL_SCALE",
+    "MANIFEST_SUFFIXES",
     "SAMPLE_RATE",
     "Block",
     "Decoder",

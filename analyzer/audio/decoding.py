@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from analyzer.audio.recordings import Recording, Track
+from analyzer.audio.recordings import STEREO, Recording, Track
 from analyzer.audio.sources import SHORT_BY_MS, FloatSamples, SoundFile, has_two_mono_tracks
 from analyzer.errors import InputError
 from analyzer.labels import ROLES
@@ -75,7 +75,7 @@ class Decoder:
         """raises InputError, naming file, problem and cure: at once, or where the recording proves unusable"""
         with ExitStack() as files:
             tracks = [one for track in self._recording.tracks for one in _open_channels(track, files)]
-            likeness = _Likeness() if len(tracks) > len(self._recording.tracks) else None
+            likeness = _Likeness() if len(tracks) == len(STEREO) else None
             for seconds in zip_longest(*(track.seconds() for track in tracks)):
                 block = Block(self.duration_ms, _side_by_side(tracks, seconds))
                 self._measure(block)
@@ -83,7 +83,7 @@ class Decoder:
                     likeness.add(np.stack(list(block.channels.values()), axis=1))
                 yield block
             if likeness and likeness.same:
-                raise _same_sound(tracks[0].file)
+                raise _same_sound(*{track.file.path: track.file for track in tracks}.values())
             self._judge(tracks)
 
     def _measure(self, block: Block) -> None:
@@ -146,10 +146,12 @@ class _Channels:
             raise InputError(f"{self.file.path}: {_wrong_count(found, self.roles)}")
 
 
-def _same_sound(file: SoundFile) -> InputError:
-    return InputError(
-        f"{file.path}: both channels carry the same sound, so the speakers cannot be told apart; use --mono mixed"
-    )
+def _same_sound(file: SoundFile, *other: SoundFile) -> InputError:
+    if other:
+        problem = f"the same sound as {other[0].path}, so the speakers cannot be told apart; name each side's own file"
+    else:
+        problem = "both channels carry the same sound, so the speakers cannot be told apart; use --mono mixed"
+    return InputError(f"{file.path}: {problem}")
 
 
 @dataclass(slots=True)

@@ -67,13 +67,17 @@ class _Search:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._files: dict[Path, str] = {}  # path -> name relative to its input root, without extension
-        self._described: list[Recording] = []
+        self._input_of: dict[Path, int] = {}
+        self._described: list[tuple[int, Recording]] = []  # with the number of its input
+        self._left_out: list[Path] = []  # files whose row in a manifest is at fault
+        self._input = 0
         self._urls: dict[Path, str] = {}  # of files that lie elsewhere
         self._manifests: set[str] = set()
         self.faults: list[InputError] = []
 
     def add(self, text: str, single: Sequence[Path]) -> None:
         path = Path(text)
+        self._input += 1
         if is_url(text):
             self._add_remote(text)
         elif path.is_dir():
@@ -91,12 +95,26 @@ class _Search:
             self._add_files(files, _fixed_part(text), f"{text}: no file matches this pattern; check it")
 
     def found(self) -> Found:
+        """Recordings in the order of the inputs; of one input those that a manifest describes come first."""
+        of_files = ((self._input_of[recording.tracks[0].path], recording) for recording in self._from_files())
         taken: dict[str, Recording] = {}
-        for recording in (*self._from_files(), *self._described):
+        for _, recording in sorted([*self._once(), *of_files], key=lambda numbered: numbered[0]):
             first = taken.setdefault(recording.call_id, recording)
             if first is not recording:
                 self.faults.append(_duplicate(recording, first))
         return Found(tuple(taken.values()), tuple(self.faults))
+
+    def _once(self) -> Iterator[tuple[int, Recording]]:
+        """A recording is one call: of rows that describe the same files the first counts."""
+        known: dict[tuple[str, ...], Recording] = {}
+        for number, recording in self._described:
+            files = tuple(_identity(track.path) for track in recording.tracks)
+            first = known.setdefault(files, recording)
+            if first is recording:
+                yield number, recording
+            elif first != recording:
+                problem = f"is described twice, as call {first.call_id!r} and as {recording.call_id!r}; remove one row"
+                self._fault(recording.tracks[0].path, problem)
 
     def _add_files(self, paths: Sequence[Path], root: Path, if_none: str) -> None:
         if not paths:
@@ -105,6 +123,7 @@ class _Search:
         for path in paths:
             if _identity(path) not in seen:
                 self._files[path] = name_below(path, root)
+                self._input_of[path] = self._input
 
     def _add_remote(self, url: str) -> None:
         if Path(url).suffix.lower() in MANIFEST_SUFFIXES:
@@ -130,14 +149,16 @@ class _Search:
         for address, name in names.items():
             self._urls[Path(address)] = address
             self._files.setdefault(Path(address), os.path.splitext(name)[0])
+            self._input_of.setdefault(Path(address), self._input)
 
     def _add_manifest(self, path: str | Path) -> None:
         if _identity(path) in self._manifests:
             return
         self._manifests.add(_identity(path))
-        recordings, faults = read_manifest(path, self._layout)
-        self._described += recordings
-        self.faults += faults
+        described = read_manifest(path, self._layout)
+        self._described += ((self._input, recording) for recording in described.recordings)
+        self._left_out += described.left_out
+        self.faults += described.faults
 
     def _walk(self, folder: Path) -> Iterator[Path]:
         def complain(error: OSError) -> None:
@@ -152,7 +173,8 @@ class _Search:
 
     def _from_files(self) -> Iterator[Recording]:
         """Of the files that no manifest describes."""
-        described = {_identity(track.path) for recording in self._described for track in recording.tracks}
+        known = [track.path for _, recording in self._described for track in recording.tracks]
+        described = set(map(_identity, (*known, *self._left_out)))
         files = {path: name for path, name in self._files.items() if _identity(path) not in described}
         if self._layout.pair is not None:
             yield from self._pairs(files, self._layout.pair)

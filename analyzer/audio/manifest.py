@@ -11,10 +11,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from analyzer.audio.recordings import (
     STEREO,
@@ -26,7 +26,7 @@ from analyzer.audio.recordings import (
     parse_layout,
     track_at,
 )
-from analyzer.errors import ConfigError, InputError
+from analyzer.errors import AnalyzerError, ConfigError, InputError
 from analyzer.metadata import read_metadata
 from analyzer.remote import asking, file_system, is_url
 from analyzer.types import Direction
@@ -38,33 +38,55 @@ _DELIMITERS = ",;\t"
 Row = Mapping[str, Any]
 
 
-def read_manifest(place: str | Path, layout: Layout) -> tuple[list[Recording], list[InputError]]:
-    """The recordings of a manifest in its order, and a fault per row that describes none.
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a manifest says: its recordings in their order, a fault per row that describes none, and the files that such
+    rows name: they are not to be scored as if nothing was known of them."""
 
-    layout  who is on each channel, where a row does not say
+    recordings: list[Recording] = field(default_factory=list)
+    faults: list[InputError] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
 
-    raises InputError if the manifest itself cannot be read
+
+def read_manifest(place: str | Path, layout: Layout) -> Described:
+    """layout  who is on each channel, where a row does not say
+
+    raises InputError if the manifest itself cannot be read, or has no row
     """
     path, text = Path(place), _decode(_content(str(place)), place)
     folder = os.path.dirname(str(place))
-    rows = _read_csv(path, text) if path.suffix.lower() == ".csv" else _read_jsonl(text)
-    recordings: list[Recording] = []
-    faults: list[InputError] = []
-    places: list[tuple[int, Row, Recording]] = []
-    for line, row in rows:
+    rows = list(_read_csv(path, text) if path.suffix.lower() == ".csv" else _read_jsonl(text))
+    if not rows:
+        raise InputError(f"{path}: names no recording; check that it was exported whole")
+    found = Described()
+    placed: list[tuple[_Line, Recording]] = []
+
+    def refuse(line: _Line, fault: AnalyzerError) -> None:
+        files = _files(folder, line.row)
+        found.left_out.extend(files)
+        consequence = "; its recording is left out until then" if files else ""
+        found.faults.append(InputError(f"{path}:{line.number}: {fault}{consequence}"))
+
+    for line in rows:
         try:
-            if isinstance(row, InputError):
-                raise row
-            places.append((line, row, _placed(folder, row, layout)))
+            if line.fault is not None:
+                raise line.fault
+            placed.append((line, _placed(folder, line.row, layout)))
         except (InputError, ConfigError) as fault:
-            faults.append(InputError(f"{path}:{line}: {fault}"))
-    root = _root(Path(folder), [track.path for _, _, placed in places for track in placed.tracks])
-    for line, row, placed in places:
+            refuse(line, fault)
+    root = _root(Path(folder), [track.path for _, recording in placed for track in recording.tracks])
+    for line, recording in placed:
         try:
-            recordings.append(_described(row, placed, root))
+            found.recordings.append(_described(line.row, recording, root))
         except InputError as fault:
-            faults.append(InputError(f"{path}:{line}: {fault}"))
-    return recordings, faults
+            refuse(line, fault)
+    return found
+
+
+def _files(folder: str, row: Row) -> list[Path]:
+    """What a row names, as far as that can be told."""
+    named = [str(row[column]).strip() for column in PLACES if isinstance(row.get(column), str)]
+    return [track_at(place, (), folder).path for place in named if place]
 
 
 def _described(row: Row, placed: Recording, root: Path) -> Recording:
@@ -137,34 +159,65 @@ def _root(folder: Path, paths: list[Path]) -> Path:
     return folder if inside else common_root(paths)
 
 
-def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Row | InputError]]:
-    header = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns = [name.strip().lower() for name in reader.fieldnames or ()]
-    reader.fieldnames = columns
+class _Line(NamedTuple):
+    """A row with the number of its line. ``fault``: why it is none, though something of it may be told."""
+
+    number: int
+    row: Row
+    fault: InputError | None = None
+
+
+def _read_csv(path: Path, text: str) -> Iterator[_Line]:
+    lines = list(io.StringIO(text, newline=""))
+    delimiter = max(_DELIMITERS, key=(lines[0] if lines else "").count)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        columns = [name.strip().lower() for name in next(reader, [])]
+    except csv.Error as error:
+        raise InputError(f"{path}:1: is no CSV ({error}); check the quotes") from None
     if not set(columns) & set(PLACES):
         raise InputError(f"{path}: has no column path (nor agent_path and customer_path) in its first line; add it")
-    try:
-        for row in reader:
-            if None in row:
-                yield reader.line_num, InputError("has more cells than the first line; quote cells that hold a comma")
-            elif any(row.values()):
-                yield reader.line_num, row
-    except csv.Error as error:
-        yield reader.line_num, InputError(f"is no CSV ({error}); check the quotes")
+    return _csv_rows(lines, reader.line_num, columns, delimiter)
 
 
-def _read_jsonl(content: str) -> Iterator[tuple[int, Row | InputError]]:
-    for line, text in enumerate(content.splitlines(), start=1):
+def _csv_rows(lines: Sequence[str], done: int, columns: Sequence[str], delimiter: str) -> Iterator[_Line]:
+    """The rows behind the first ``done`` lines. A quotation mark out of place costs its own row and no other."""
+    while done < len(lines):
+        reader = csv.reader(lines[done:], delimiter=delimiter, strict=True)
+        before = done  # lines before the row that is being read
+        try:
+            for cells in reader:
+                until = done + reader.line_num
+                if any(text.count(delimiter) >= max(1, len(columns) - 1) for text in lines[before + 1 : until]):
+                    raise csv.Error("a quotation mark is not closed")  # it has swallowed whole rows
+                row = dict(zip(columns, cells, strict=False))
+                if len(cells) > len(columns):
+                    fault = InputError("has more cells than the first line; quote cells that hold a comma")
+                    yield _Line(before + 1, row, fault)
+                elif any(cells):
+                    yield _Line(before + 1, row)
+                before = until
+            return
+        except csv.Error as error:
+            cells = next(csv.reader([lines[before]], delimiter=delimiter), [])
+            fault = InputError(f"is no CSV ({error}); check the quotes")
+            yield _Line(before + 1, dict(zip(columns, cells, strict=False)), fault)
+            done = before + 1
+
+
+def _read_jsonl(content: str) -> Iterator[_Line]:
+    for number, text in enumerate(io.StringIO(content), start=1):  # not splitlines(): JSON may hold U+2028
         if not text.strip():
             continue
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            yield line, InputError(f"is no JSON ({error}); write one object per line")
+            yield _Line(number, {}, InputError(f"is no JSON ({error}); write one object per line"))
             continue
-        yield line, row if isinstance(row, dict) else InputError("is no JSON object; write one object per line")
+        if isinstance(row, dict):
+            yield _Line(number, row)
+        else:
+            yield _Line(number, {}, InputError("is no JSON object; write one object per line"))
 
 
 def _content(place: str) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analyzer.types import Outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Total:
@@ -59,14 +61,15 @@ def _shown(value: object) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def is_flip(was: str | None, becomes: str | None) -> bool:
+    """Whether outcomes of a rule differ; None where there was no rule, which is as good as one that does not apply."""
+    return (was or Outcome.NOT_APPLICABLE) != (becomes or Outcome.NOT_APPLICABLE)
+
+
 def change_of(call_id: str, before: Judged, after: Judged) -> Change | None:
     """What differs between two judgements of a call; None where nothing does."""
-    ids = dict.fromkeys((*before.rules, *after.rules))
-    rules = {
-        rule: (before.rules.get(rule), after.rules.get(rule))
-        for rule in ids
-        if before.rules.get(rule) != after.rules.get(rule)
-    }
+    outcomes = {rule: (before.rules.get(rule), after.rules.get(rule)) for rule in (*before.rules, *after.rules)}
+    rules = {rule: (was, becomes) for rule, (was, becomes) in outcomes.items() if is_flip(was, becomes)}
     if not rules and before.total == after.total:
         return None
     return Change(call_id, before.total, after.total, rules)

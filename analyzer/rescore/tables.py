@@ -20,6 +20,8 @@ from typing import Any
 
 from analyzer.errors import ConfigError, StoreError
 from analyzer.privacy import mask_report
+from analyzer.report import recognised_by
+from analyzer.rescore.changes import is_flip
 from analyzer.rescore.stored import Day, Place
 
 try:
@@ -32,7 +34,13 @@ Report = Mapping[str, Any]
 Row = Sequence[Any]
 
 _TEXT, _REAL, _COUNT, _MS, _FLAG = arrow.string(), arrow.float64(), arrow.int32(), arrow.int64(), arrow.bool_()
-_CALL = (("call_id", _TEXT), ("date", arrow.date32()), ("agent_id", _TEXT), ("team", _TEXT))
+_CALL = (
+    ("call_id", _TEXT),
+    ("date", arrow.date32()),
+    ("agent_id", _TEXT),
+    ("team", _TEXT),
+    ("recogniser", _TEXT),
+)
 _SIDES = ("old", "new")
 
 
@@ -99,7 +107,8 @@ class Sheets:
     ) -> tuple[int, ...]:
         """One call. old: None where it was never judged. Returns how many rows each table got, as in ``SCHEMAS``."""
         attributes = new["metadata"]
-        call = new["call_id"], day and day.day, _text(attributes.get("agent_id")), _text(attributes.get("team"))
+        whose = _text(attributes.get("agent_id")), _text(attributes.get("team"))
+        call = new["call_id"], day and day.day, *whose, recognised_by(new)
         rows = {
             "scores": [(*call, *_score_row(old, new, place, day))],
             "rules": [(*call, *row) for row in _rule_rows(old, new)],
@@ -151,7 +160,7 @@ def _score_row(old: Report | None, new: Report, place: Place, day: Day | None) -
     for key in ("name", "version", "digest"):
         yield from (report and report["pack"][key] for report in (old, new))
     yield from (report and report.get("profile") for report in (old, new))
-    flipped = [rule for rule, was, becomes in _entries(old, new) if _outcome(was) != _outcome(becomes)]
+    flipped = [rule for rule, was, becomes in _entries(old, new) if is_flip(_outcome(was), _outcome(becomes))]
     is_same = old is not None and not flipped and (old["score"], old["verdict"]) == (new["score"], new["verdict"])
     yield None if old is None else not is_same
     yield None if old is None else flipped
@@ -192,7 +201,7 @@ def _rule_rows(old: Report | None, new: Report) -> Iterator[Row]:
     for rule, was, becomes in _entries(old, new):
         sides = [entry or {} for entry in (was, becomes)]
         values = [side.get(key) for key in ("outcome", "severity", "points", "max_points") for side in sides]
-        yield rule, *values, None if old is None else _outcome(was) != _outcome(becomes)
+        yield rule, *values, None if old is None else is_flip(_outcome(was), _outcome(becomes))
 
 
 _OF_FINDING = ("category", "severity", "role", "turn", "start_ms", "end_ms", "quote", "match", "confidence", "message")

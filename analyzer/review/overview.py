@@ -70,6 +70,7 @@ def figures_of(total: Tally, axes: Sequence[Axis] = ()) -> Figures:
         tables=tuple(table(total, axis) for axis in axes if axis != (RULE,)),
         stand_outs=tuple(stand_outs(total)),
         movements=tuple(movements(total)),
+        notices=total.notices,
     )
 
 

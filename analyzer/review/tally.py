@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -148,6 +149,11 @@ def student_t(freedom: int) -> float:
     )  # fmt: skip
 
 
+def _rules_of(report: Report) -> str:
+    pack = report.get("pack") or {}
+    return " ".join(str(part) for part in (pack.get("name"), pack.get("version"), report.get("profile")) if part)
+
+
 class Tally:
     """What the reports added so far add up to.
 
@@ -164,6 +170,8 @@ class Tally:
         self.hours: dict[tuple[int, int], list[int]] = {}
         self.attempts = self.undated = 0
         self.kpis = Kpis()
+        self.notices: Counter[str] = Counter()  # of the recognisers, as "demo (synthetic voices only)": calls with it
+        self.packs: Counter[str] = Counter()  # name, version and profile of the rules: calls judged by them
         self._groups: dict[Axis, dict[tuple[str, ...], Group]] = {axis: {} for axis in self.axes}
         self._ids: list[str] = []
         self._scores = array("f")
@@ -181,6 +189,9 @@ class Tally:
             self.attempts += 1
             return
         self._judge(call, report)
+        if notice := (report.get("recogniser") or {}).get("notice"):
+            self.notices[notice] += 1
+        self.packs[_rules_of(report)] += 1
         for group in (self.total, *groups):
             _count(group, call)
         for axis, group in zip(self.axes, groups, strict=True):
@@ -192,6 +203,10 @@ class Tally:
             cell = self.hours.setdefault((call.at.weekday(), call.at.hour), [0, 0])
             cell[0] += 1
             cell[1] += sum(call.found.values())
+
+    def repeated(self) -> int:
+        """Reports beyond the first of each call's id."""
+        return len(self._ids) - len(set(self._ids))
 
     def groups(self, axis: Axis) -> list[Group]:
         """In the order of their keys; calls whose key is not known last."""

@@ -264,6 +264,7 @@ class Figures:
     tables: tuple[GroupTable, ...] = ()
     stand_outs: tuple[StandOut, ...] = ()
     movements: tuple[Movement, ...] = ()
+    notices: Mapping[str, int] = field(default_factory=dict)  # of the recognisers, as "demo (synthetic voices only)"
 
     @property
     def unit(self) -> Unit:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from analyzer.export import TABLES
 from analyzer.media import MediaFolder
 from analyzer.runs import events_path, report_path
 from analyzer.store import audit
@@ -221,10 +222,15 @@ def _keys_in_use(session: Session, without: Iterable[int] = ()) -> set[str]:
 
 
 def _reports(calls: Iterable[_Due]) -> Iterator[Path]:
+    """What holds the calls' words in run folders. The tables quote all calls of a run; `score` writes them anew."""
+    runs: dict[Path, None] = {}
     for one in calls:
         run = Path(one.run)
+        runs[run] = None
         yield report_path(run, one.call_id)
         yield events_path(run, one.call_id)  # of a live call: all its words too
+    for run in runs:
+        yield from (run / name for name in TABLES)
 
 
 def _forget(media: MediaFolder, key: str, result: Purged) -> None:

@@ -65,6 +65,7 @@ def figures(session: Session, viewer: Viewer, scope: Scope, zone: timezone) -> F
         rates=tuple(_rates(session, of)),
         hours=tuple(_hours(session, of, zone)),
         appeals=tuple(_appeals(session, of, zone)),
+        notices=_notices(session, of),
     )
 
 
@@ -74,6 +75,13 @@ def choices(session: Session, viewer: Viewer) -> tuple[list[str], list[tuple[str
     agents = session.scalars(select(Call.agent_id).where(visible_to(viewer), Call.agent_id.is_not(None)).distinct())
     names = _agent_names(session)
     return sorted(filter(None, teams)), [(agent, names.get(agent, agent)) for agent in sorted(filter(None, agents))]
+
+
+def _notices(session: Session, of: Sequence[ColumnElement[bool]]) -> dict[str, int]:
+    found = session.execute(
+        select(Call.notice, func.count()).where(*of, Call.notice.is_not(None)).group_by(Call.notice)
+    )
+    return {notice: calls for notice, calls in found if notice}
 
 
 # ---- by key

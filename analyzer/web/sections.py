@@ -86,7 +86,13 @@ def scope_words(figures: Figures) -> str:
     parts = [f"{since} 至 {until}" if since or until else "全部通话"]
     parts += [f"班组 {scope.team}"] if scope.team else []
     parts += [f"坐席 {scope.agent}"] if scope.agent else []
+    parts += [notice_words(*one) for one in figures.notices.items()]
     return " · ".join(parts)
+
+
+def notice_words(notice: str, calls: int) -> str:
+    """What a recogniser's notice says of the calls it was used for."""
+    return f"{calls:,} 通的识别模型：{notice}"
 
 
 def headlines(figures: Figures) -> list[Headline]:
