@@ -73,6 +73,9 @@ SEEDED = {
     "a pattern written in characters that folding replaces": (
         SHIRK_WORDS, "你(去)?问别人", "[帐]号不归我管", "never-matches", f"{SHIRK_WORDS}:7", "[帐]号",
     ),
+    "a pattern that lost a character": (
+        SHIRK_WORDS, "你(去)?问别人", "你�?问别人", "broken-text", f"{SHIRK_WORDS}:7", "你�?问别人",
+    ),
     "an exemption no phrase refers to": (
         SHIRK, "categories: [推诿]", "categories: [推诿]\nexemptions: {quoted: {quotes: true}}", "idle-part",
         f"{SHIRK}:10", "quoted",

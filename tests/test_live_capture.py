@@ -348,6 +348,21 @@ def test_a_device_portaudio_does_not_list_any_more_is_found_when_another_process
     assert sorted(call.session.told[2:]) == [("back", (Role.AGENT,)), ("back", (Role.CUSTOMER,))]
 
 
+def test_a_device_that_is_listed_and_does_not_open_interrupts_the_others_ever_more_rarely(begin: Begin) -> None:
+    sound = FakeSound(TWO)
+    call = begin(sound, two_devices(sound), lambda: ["Monitor of Speakers"])
+    call.speak("USB Headset", "Monitor of Speakers", blocks=2)
+    sound.unplug("Monitor of Speakers")
+    wait_for(lambda: ("gone", (Role.CUSTOMER,)) in call.session.told)
+    for _ in range(600):  # half a minute
+        wait_for(lambda: sound.streams["USB Headset"].active)
+        time.sleep(0.003)
+        call.clock.now_s += 0.05
+        sound.streams["USB Headset"].deliver(np.full(320, 100, np.int16), overflow=False)
+    interruptions = call.session.told.count(("gone", (Role.AGENT,)))
+    assert 2 <= interruptions <= 5  # after 0, 2, 6 and 14 s
+
+
 def test_a_call_can_end_while_its_only_device_is_away(begin: Begin) -> None:
     sound = FakeSound({"USB Headset": (1, (16_000,))})
     call = begin(sound, [Source(list_devices(sound)[0], (Role.AGENT,))])

@@ -304,13 +304,14 @@ def test_twilio_s_stream_becomes_a_call(client: TestClient) -> None:
     assert client.get("/api/calls/t1").json()["metadata"]["agent_id"] == "3017"
 
 
-def test_freeswitch_s_stream_becomes_a_call_that_ends_with_its_connection(client: TestClient) -> None:
+@pytest.mark.parametrize("code", [1000, 1005])  # 1005: a close frame that holds no code
+def test_freeswitch_s_stream_becomes_a_call_that_ends_with_its_connection(client: TestClient, code: int) -> None:
     path = f"/live/freeswitch/f1?token={TOKEN}&channels=agent,customer&direction=outbound"
     with client.websocket_connect(path) as socket:
         socket.send_text(text({"agent_id": "3018"}))
         for frame in frames(speech(1)):
             socket.send_bytes(frame)
-        socket.close(1000)
+        socket.close(code)
         until(lambda: client.get("/api/calls/f1").json()["state"] != "live")
     events = follow(client, "f1")
     assert (events[0]["direction"], events[-1]["state"]) == ("outbound", "ended")

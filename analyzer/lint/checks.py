@@ -28,6 +28,7 @@ CHECKS: Mapping[str, Check] = {
     "unused-list": in_words.unused_list,
     "unused-slot": in_words.unused_slot,
     "never-matches": in_words.never_matches,
+    "broken-text": in_words.broken_text,
     "masked": in_words.masked,
     "duplicate-phrase": in_words.duplicate_phrase,
     "contradiction": in_words.contradiction,

@@ -16,6 +16,7 @@ from analyzer.rules.require import Plan
 from analyzer.types import Match, Role
 
 _OWED_SENTENCES = 6  # per phrase that a call owes: first choices show nearly all collisions
+_LOST = "\ufffd"  # what editors write for bytes that are no text
 _TRIALS = 12  # sentences per phrase before it is said to be masked
 
 
@@ -65,6 +66,13 @@ def never_matches(subject: Subject) -> Iterator[Problem]:
             first = next(sentences(pattern.source, subject.files.slot_sources), None)
             what = f"not even {first!r}" if first else "its parts shut each other out"
             yield Problem(place, "never-matches", f"no text can match {pattern.source!r}: {what}")
+
+
+def broken_text(subject: Subject) -> Iterator[Problem]:
+    """A pattern with a character that was lost when its file was saved in another encoding."""
+    for place, pattern in _patterns(subject):
+        if _LOST in pattern.source:
+            yield Problem(place, "broken-text", f"{pattern.source!r} holds a character that was lost; write it again")
 
 
 def _patterns(subject: Subject) -> Iterator[tuple[str, Pattern]]:

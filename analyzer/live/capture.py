@@ -67,6 +67,7 @@ BUFFER_S = 0.5  # what the card keeps while this process gets no turn; blocks st
 SETTLE_S = 0.3  # more than from one burst of blocks to the next; PulseAudio brings seven every 140 ms
 FIRST_WITHIN_S = 5.0  # of a stream's opening; PulseAudio's null sink takes up to 2.4
 GONE_AFTER_S = 1.0  # without a block, once there was one
+DISTURB_AFTER_S = 2.0, 30.0  # other devices are interrupted for one that is away: the first pause between, the longest
 LOOK_EVERY_S = 1.0
 PATIENCE_S = 0.1
 DRIFT = 60 * SAMPLE_RATE // 1000
@@ -261,6 +262,7 @@ class _Line:
         self._last_s = 0.0
         self._patience_s = FIRST_WITHIN_S  # for the next block
         self.delivers = threading.Event()  # since it was opened
+        self._may_disturb_s, self._pause_s = 0.0, DISTURB_AFTER_S[0]
         self._has_begun = False  # the call
         self._placement = Placement()
         self._resampler: Resampler | None = None
@@ -326,6 +328,15 @@ class _Line:
         stream = self._stream
         return stream is None or not stream.active or self._capture.clock() - self._last_s > self._patience_s
 
+    def may_disturb(self) -> bool:
+        """Whether others may be interrupted once more for this device; asked, it waits twice as long the next time: a
+        device that is listed and does not open would silence them for good."""
+        now_s = self._capture.clock()
+        if now_s < self._may_disturb_s:
+            return False
+        self._may_disturb_s, self._pause_s = now_s + self._pause_s, min(2 * self._pause_s, DISTURB_AFTER_S[1])
+        return True
+
     def begin(self) -> None:
         """What was lost before the call is no loss of it; what was heard only tells where its samples lie."""
         self._has_begun = True
@@ -356,6 +367,7 @@ class _Line:
         except queue.Empty:
             return None
         self._last_s, self._patience_s = came[1], GONE_AFTER_S
+        self._pause_s = DISTURB_AFTER_S[0]
         return came
 
     def _take(self, block: Samples, arrived_s: float, session: Session) -> None:
@@ -499,7 +511,7 @@ class Capture:
         others = [one for one in self._lines if one is not line and one.is_open]
         if self._open_by_name(line):
             return True
-        if others and not any(_same(name, other) for other in self._listed()):
+        if others and not (any(_same(name, other) for other in self._listed()) and line.may_disturb()):
             return False
         with self._lock:
             for one in self._lines:  # also one that was opened since

@@ -20,7 +20,7 @@ from analyzer.serve.senders import Sender
 
 log = logging.getLogger(__name__)
 
-IN_ORDER = (1000, 1001)  # close codes of a side that meant it
+IN_ORDER = (1000, 1001, 1005)  # close codes of a side that meant it; 1005 stands for a close frame without a code
 SILENT = 4408
 SEND_WITHIN_S = 30.0
 
