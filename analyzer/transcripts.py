@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,11 +191,11 @@ def _own(fields: Mapping[str, Any], name: str) -> Transcript:
     turns = _list(fields["turns"], "turns")
     utterances = tuple(_own_turn(turn, f"turns[{index}]") for index, turn in enumerate(turns))
     metadata, unknown = read_metadata(_mapping(fields.get("metadata") or {}, "metadata"))
-    warnings += [f"metadata: no rule of ours knows {key!r}" for key in unknown]
+    warnings += [_unknown_attribute(key) for key in unknown]
     last = max((utterance.span.end_ms for utterance in utterances), default=0)
     duration = _optional(_ms, fields.get("duration_ms"), "duration_ms")
     if duration is not None and duration < last:
-        warnings.append(f"duration_ms {duration} lies before the end of the last turn ({last})")
+        warnings.append(f"通话时长 duration_ms {duration} 早于最后一句话的结束时间 {last}，请核对")
     if is_report:
         warnings = list(fields.get("warnings") or ())
     recogniser = fields.get("recogniser") if is_report else None
@@ -240,7 +241,12 @@ def _own_turn(fields: Any, place: str) -> Utterance:
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> str:
-    return f"unknown key {key!r} is ignored{did_you_mean(key, known)}"
+    near = get_close_matches(key, known, n=1)
+    return f"不认识的字段 {key!r}，未使用" + (f"；是否应为 {near[0]!r}？" if near else "")
+
+
+def _unknown_attribute(key: str) -> str:
+    return f"通话属性 {key!r} 不在已知之列，标准规则不会使用"
 
 
 def _call_id(given: Any, name: str) -> str:
@@ -303,7 +309,7 @@ def _transcript_of(sentences: Sequence[_Sentence], name: str, call_id: Any = Non
     end = max((utterance.span.end_ms for utterance in utterances), default=0)
     warnings: tuple[str, ...] = ()
     if any(utterance.role is Role.UNKNOWN for utterance in utterances):
-        warnings = ("speakers are not marked as agent and customer; what only one of them owes cannot be judged",)
+        warnings = ("没有标明谁是坐席、谁是客户，只针对一方的规则无法判定",)
     return Transcript(_call_id(call_id, name), utterances, duration_ms=end, warnings=warnings)
 
 
@@ -649,7 +655,7 @@ def _with_header(utterances: Sequence[Utterance], header: Mapping[str, str], nam
     )
     others = [key for key in header if "." not in key and key not in ("call_id", "direction", "duration", "truncated")]
     warnings = [
-        *(f"metadata: no rule of ours knows {key!r}" for key in unknown),
+        *(_unknown_attribute(key) for key in unknown),
         *(_unknown_key(k, ()) for k in others),
     ]
     end = max((utterance.span.end_ms for utterance in utterances), default=0)

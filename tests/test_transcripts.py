@@ -57,7 +57,7 @@ def test_everything_a_call_says_of_itself_is_read(tmp_path: Path) -> None:
     utterance = transcript.utterances[0]
     assert (utterance.confidence, utterance.level_db, utterance.interpolated) == (0.93, -20.5, True)
     assert utterance.characters == (Span(800, 1000), Span(1000, 1800))
-    assert transcript.warnings == ("metadata: no rule of ours knows 'queue'",)
+    assert transcript.warnings == ("通话属性 'queue' 不在已知之列，标准规则不会使用",)
 
 
 def test_what_is_absent_or_null_has_a_meaning(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_what_is_absent_or_null_has_a_meaning(tmp_path: Path) -> None:
 
 def test_unknown_keys_are_warned_about_and_metadata_may_say_truncated() -> None:
     transcript = read_call({"turns": [], "durations_ms": 3, "metadata": {"truncated": True}}, "x")
-    assert transcript.warnings == ("unknown key 'durations_ms' is ignored; did you mean 'duration_ms'?",)
+    assert transcript.warnings == ("不认识的字段 'durations_ms'，未使用；是否应为 'duration_ms'？",)
     assert transcript.truncated
 
 
