@@ -194,7 +194,7 @@ class RunFolder:
     >>> with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder), {"pack": "p1"}) as run:
     ...     run.record("a", "sha256:1", '{"call_id": "a"}\\n')
     ...     run.why_score("a", "sha256:1"), run.why_score("a", "sha256:2")
-    (None, 'the recording or its metadata changed')
+    (None, 'the recording, its channels or its metadata changed')
     """
 
     def __init__(

@@ -166,7 +166,7 @@ def test_a_changed_recording_is_scored_again_and_says_why(pack: Pack, tmp_path: 
     outcomes = score_all(found, pack, tmp_path / "run")
     assert {one.call_id: one.why for one in outcomes if isinstance(one, Scored)} == {
         "c0": None,
-        "c1": "the recording or its metadata changed",
+        "c1": "the recording, its channels or its metadata changed",
     }
     after = reports(tmp_path / "run")
     assert after["c0.json"] == before["c0.json"]

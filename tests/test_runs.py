@@ -45,7 +45,7 @@ def test_a_changed_recording_is_noticed(tmp_path: Path) -> None:
     with RunFolder(tmp_path, SETTINGS) as run:
         run.record("a", "sha256:1", report_of("a"))
     with RunFolder(tmp_path, SETTINGS) as run:
-        assert run.why_score("a", "sha256:2") == "the recording or its metadata changed"
+        assert run.why_score("a", "sha256:2") == "the recording, its channels or its metadata changed"
 
 
 def test_a_changed_model_or_pack_is_noticed_and_named(tmp_path: Path) -> None:
