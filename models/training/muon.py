@@ -38,9 +38,10 @@ class Muon:
         shapes: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
         for matrix in matrices:
             shapes[min(matrix.shape), max(matrix.shape)].append(matrix)
-        self._stacks = [
-            (group, torch.zeros(len(group), rows, columns)) for (rows, columns), group in sorted(shapes.items())
-        ]
+        self._groups = [group for _, group in sorted(shapes.items())]
+        self._momenta = {
+            matrix: torch.zeros(rows, columns) for (rows, columns), group in shapes.items() for matrix in group
+        }
         self._weight_decay = weight_decay
 
     @torch.no_grad()
@@ -48,20 +49,24 @@ class Muon:
         """One update from the gradients, which must be the same in every process."""
         world = torch.distributed.get_world_size()
         rank = torch.distributed.get_rank()
+        learning = [[m for m in group if m.grad is not None] for group in self._groups]  # a stage rests some layers
+        learning = list(filter(None, learning))
         updates = []
-        for matrices, momentum in self._stacks:
+        for matrices in learning:
             gradients = torch.stack([_wide(m.grad) for m in matrices if m.grad is not None])
-            momentum.lerp_(gradients, 1 - MOMENTUM)
+            momentum = torch.stack([self._momenta[m] for m in matrices]).lerp_(gradients, 1 - MOMENTUM)
+            for matrix, kept in zip(matrices, momentum, strict=True):
+                self._momenta[matrix] = kept
             update = torch.zeros_like(momentum)
             update[rank::world] = orthogonalise(gradients.lerp(momentum, MOMENTUM)[rank::world])
             updates.append(update)
         flat = torch.cat([update.flatten() for update in updates])
         torch.distributed.all_reduce(flat)
         at = 0
-        for (matrices, momentum), update in zip(self._stacks, updates, strict=True):
+        for matrices, update in zip(learning, updates, strict=True):
             whole = flat[at : at + update.numel()].view_as(update)
             at += update.numel()
-            scale = UPDATE_RMS * math.sqrt(momentum.shape[-1])
+            scale = UPDATE_RMS * math.sqrt(update.shape[-1])
             for matrix, change in zip(matrices, whole, strict=True):
                 matrix.mul_(1 - rate * self._weight_decay)
                 matrix.add_(change if matrix.shape == change.shape else change.T, alpha=-rate * scale)

@@ -26,6 +26,7 @@ from models.training.espeak import is_han
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PUNCTUATION = "，。？"
+WRITTEN_SHARE = 0.5  # of what is not free text
 _GROUP = re.compile(r"\(([^()]*)\)")
 _SLOT = re.compile(r"\{([^{}]+)\}")
 _UNSPOKEN = re.compile(r"[0-9A-Za-z(|){}]")
@@ -242,7 +243,8 @@ class Composer:
     def __init__(self, seed: int, characters: set[str], with_written: bool = True) -> None:
         self._draw = random.Random(seed)
         self._characters = characters
-        self._templates = templates() + (written() if with_written else [])
+        self._templates = templates()
+        self._written = written() if with_written else []
         self._words = Words(characters)
         self._held_out = held_out()
 
@@ -275,7 +277,9 @@ class Composer:
         return self._free(1, 9)
 
     def _template(self) -> str:
-        return expand(self._draw.choice(self._templates), self._draw)
+        """A template's reading as often as a written sentence, of which there are ten times as many."""
+        written = self._written and self._draw.random() < WRITTEN_SHARE
+        return expand(self._draw.choice(self._written if written else self._templates), self._draw)
 
     def _fragment(self) -> str:
         """A clause of a template: known phrases in unseen company."""
