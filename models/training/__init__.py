@@ -9,6 +9,6 @@ Run from the repository root, in this order (see ``models/demo/README.md`` for t
     python -m models.training.convert build/demo.pt models/demo
     python -m models.training.calibrate models/demo
 
-``--start models/demo`` trains on from the shipped model: first ``encoder`` and ``decoder`` for a few minutes each,
-since the teachers are not part of it, then ``joint``.
+``--start models/demo`` trains on from the shipped model: first ``--stage teachers`` for a few minutes, since the
+teachers are not part of it, then ``joint``.
 """

@@ -51,6 +51,8 @@ class Muon:
         rank = torch.distributed.get_rank()
         learning = [[m for m in group if m.grad is not None] for group in self._groups]  # a stage rests some layers
         learning = list(filter(None, learning))
+        if not learning:
+            return
         updates = []
         for matrices in learning:
             gradients = torch.stack([_wide(m.grad) for m in matrices if m.grad is not None])

@@ -1,7 +1,7 @@
 """Read a converted model folder back into the network, so that training can go on from the shipped weights.
 
 int8 costs a little precision and the teachers (phoneme, tone, reader) are not in the folder: they start afresh, for
-which a few minutes of ``--stage encoder`` and ``--stage decoder`` are enough.
+which a few minutes of ``--stage teachers`` are enough.
 """
 
 from __future__ import annotations

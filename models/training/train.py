@@ -2,7 +2,8 @@
 
 Three stages, each starting from the weights of the one before: ``encoder`` learns what every frame sounds like;
 ``decoder`` learns, over a resting encoder, where to look and how to spell; ``joint`` learns all of it, at last on 30 s
-windows too.
+windows too. A fourth one, ``teachers``, comes before ``joint`` where training goes on from a converted model: only the
+parts that such a model lacks learn, over a resting network.
 
 Batches hold about the same number of mel frames each. Most are single clips with some real tail; a share is padded
 with zeros in log-mel (as faster-whisper pads), a share joins clips into windows of up to 30 s with pauses, half of
@@ -452,21 +453,29 @@ def decoder_losses(network: Network, memory: Tensor, batch: Batch) -> tuple[Tens
     logits, log_weights = network.decode(batch.tokens, memory)
     text = _text_loss(logits, batch.targets)
     guides, guide = _attention_guide(log_weights, batch.guide, batch.guided)
+    return text, guides, guide, imitation_loss(network, memory, batch)
+
+
+def imitation_loss(network: Network, memory: Tensor, batch: Batch) -> Tensor:
+    """The reader's mean squared error where the batch has labels."""
     real = (batch.phoneme != IGNORE).unsqueeze(-1)
     imitated = network.read(batch.phoneme, batch.tone, batch.offset)
-    imitation = (((imitated - memory.detach()) ** 2) * real).sum() / (real.sum() * memory.shape[-1])
-    return text, guides, guide, imitation
+    return (((imitated - memory.detach()) ** 2) * real).sum() / (real.sum() * memory.shape[-1])
 
 
 def losses(
     network: Network, batch: Batch, *, stage: str, reading: Reading | None, spread: float, text_tokens: int
 ) -> Losses:
     """The loss of one step; `stage` says which part of the network learns."""
-    with torch.set_grad_enabled(stage != "decoder"):
+    with torch.set_grad_enabled(stage in ("encoder", "joint")):
         memory = network.encode(batch.mel, batch.offset)
     phoneme, tone, right = frame_losses(network, memory, batch)
     if stage == "encoder":
         return Losses(phoneme + tone, 0.0, phoneme.item(), tone.item(), 0.0, right, 0.0, 0.0)
+    if stage == "teachers":
+        imitation = imitation_loss(network, memory, batch)
+        total = phoneme + tone + imitation
+        return Losses(total, 0.0, phoneme.item(), tone.item(), 0.0, right, imitation.item(), 0.0)
     text, guides, guide, imitation = decoder_losses(network, memory, batch)
     total = text + GUIDE * guides + imitation
     if stage == "joint":
@@ -517,7 +526,7 @@ def prepare(
     """Compose batches in a thread of their own; the queue ends with the process."""
     seed = given.seed * 100 + rank
     composer = Composer(corpus, vocabulary, seed, given.short)
-    reads = given.reading and given.stage != "encoder"
+    reads = given.reading and given.stage in ("decoder", "joint")
     readings = ReadingComposer(vocabulary, seed, given.short) if reads else None
     ready: queue.Queue[Ready] = queue.Queue(6)
 
@@ -709,7 +718,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--check", type=Path, help="folder with shards to report CER on while training")
-    parser.add_argument("--stage", choices=("encoder", "decoder", "joint"), default="joint")
+    parser.add_argument("--stage", choices=("teachers", "encoder", "decoder", "joint"), default="joint")
     parser.add_argument("--sound-alike", action="store_true", help="start characters of one sound from one embedding")
     parser.add_argument("--short", type=float, default=0.0, help="share of batches that hold clauses and less")
     parser.add_argument("--check-every", type=float, default=8, help="minutes")
