@@ -26,6 +26,7 @@ from analyzer.types import Direction, Role, Span, Transcript, Utterance
 
 SUFFIXES = (".json", ".jsonl", ".txt", ".srt", ".vtt")
 SYLLABLE_MS = 250  # a line of the notation without an end: 240 字/分钟
+LONGEST_MS = 24 * 3600 * 1000  # no call lasts a day; later times are clock times or in another unit
 _LINE_GAP_MS = 500  # and without a start: half a second after the line before
 
 _ROLES = {
@@ -542,7 +543,15 @@ def _ms(value: Any, place: str) -> int:
     number = _number(value, place)
     if number < 0:
         raise InputError(f"{place} is {value!r}; time counts from 0, when the call was answered")
-    return round(number)
+    return _in_call(round(number), f"{place} is {value!r}")
+
+
+def _in_call(ms: int, given: str) -> int:
+    if ms > LONGEST_MS:
+        raise InputError(
+            f"{given}, more than 24 hours; time counts from 0, when the call was answered, and *_ms in milliseconds"
+        )
+    return ms
 
 
 def _seconds(value: Any, place: str) -> int:
@@ -646,7 +655,7 @@ def _clock(text: str) -> int:
     *hours, minutes, seconds = text.replace(",", ".").split(":")
     whole, _, fraction = seconds.partition(".")
     total = (int(hours[0]) if hours else 0) * 3600 + int(minutes) * 60 + int(whole)
-    return total * 1000 + int(fraction.ljust(3, "0") or 0)
+    return _in_call(total * 1000 + int(fraction.ljust(3, "0") or 0), f"the time is {text}")
 
 
 def _with_header(utterances: Sequence[Utterance], header: Mapping[str, str], name: str) -> Transcript:

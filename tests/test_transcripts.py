@@ -83,6 +83,7 @@ def test_unknown_keys_are_warned_about_and_metadata_may_say_truncated() -> None:
         ({"turns": [turn(text=5)]}, "turns[0].text must be text"),
         ({"turns": [turn(text="好\ud83d")]}, "turns[0].text holds half of a surrogate pair"),
         ({"turns": [turn(start_ms=-1)]}, "time counts from 0"),
+        ({"turns": [turn(start_ms=1.7e12, end_ms=1.7e12)]}, "1700000000000.0, more than 24 hours; time counts from 0"),
         ({"turns": [turn(start_ms="8")]}, "must be a number"),
         ({"turns": [turn(confidence=1.5)]}, "between 0 and 1"),
         ({"turns": [turn(chars=[[800, 900]])]}, "1 times for 2 characters"),
