@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
-from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
 
 from analyzer.rules.call import WHOLE_CALL, Call, Window, is_mostly_faint
 from analyzer.rules.checks import Check, Watch
@@ -28,7 +28,7 @@ _SPOKEN_DIGITS = str.maketrans("零〇一幺二三四五六七八九", "00112345
 _DIGIT = "[0-9零〇一幺二三四五六七八九]"
 _NUMERAL = "[0-9零〇一二两三四五六七八九十百千万亿点]"
 _DATE_OR_MEASURE = f"(?!{_DIGIT}|年|月|日|号[^码]|元|块|点|分钟|小时|天|个|次|兆|米|公里|十|百|千|万|亿)"
-_SIMILAR = 80  # 0 to 100: one digit of a phone number misheard on either side still counts as read back
+_DIGITS_TO_ERROR = 5  # one digit of a phone number misheard on either side still counts as read back: two of eleven
 _TAIL = 4  # digits after 尾号 that stand for the whole number
 
 
@@ -80,11 +80,19 @@ def digits_of(text: str) -> str:
 
 
 def _is_read_back(value: str, text: str) -> bool:
-    """Whether ``text`` repeats the digits, in groups or not, or the last ones as 尾号."""
+    """Whether ``text`` repeats the digits, in groups or not, or the last ones as 尾号.
+
+    >>> _is_read_back("13900123456", "幺三九零零,幺二三四五七对吗")
+    True
+    >>> _is_read_back("13900123456", "幺三九零零,幺二三七八九对吗")
+    False
+    """
     heard = digits_of(text)
     if "尾号" in text and value[-_TAIL:] in heard:
         return True
-    return len(heard) >= len(value) and fuzz.partial_ratio(value, heard) >= _SIMILAR
+    errors = len(value) // _DIGITS_TO_ERROR
+    pieces = (heard[start : start + len(value)] for start in range(len(heard) - len(value) + 1))
+    return any(Levenshtein.distance(value, piece) <= errors for piece in pieces)
 
 
 # --- entity -----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ UNIT = 100  # weights of the file to one of log odds
 LONGEST = 4  # characters or syllables of a run
 PAIR_APART = range(2, 8)  # characters from the first of a pair to the second: 您…还…, 又不…
 _START, _END = "^", "$"
-_MIN_CHARACTERS = 3  # in a sentence; less says too little without its context
+_MIN_CHARACTERS = 4  # in a sentence; less says too little without its context
 _LONGEST_WHOLE = 45  # characters of an utterance of several sentences that is also read as one
 _EVIDENCE_SHARE = 0.25  # of the strongest character's weight; weaker ends are cut off the quote
 

@@ -42,12 +42,18 @@ class Turn:
 
 
 def turns_of(call: Call) -> list[Turn]:
-    """Turns of talk in the order in which they begin."""
+    """Turns of talk in the order in which they begin, without what is only back-channel to the other side's turn."""
     turns: dict[tuple[Role, int], Turn] = {}
+    latest: Turn | None = None
     for said in call.said:
-        if said.turn_of_talk is not None:
-            turn = turns.setdefault((said.role, said.turn_of_talk), Turn(said.role, said.turn_of_talk))
-            turn.said.append(said)
+        if said.turn_of_talk is None:
+            continue
+        key = said.role, said.turn_of_talk
+        if key not in turns:
+            latest = turns[key] = Turn(*key)
+        elif said.back_channel and turns[key] is not latest:
+            continue  # or a "yes" after the other's long answer would make one long turn of both
+        turns[key].said.append(said)
     return list(turns.values())
 
 
