@@ -176,7 +176,7 @@ def edited(base: Path, edits: Sequence[Edit]) -> Iterator[Path]:
     _require_pack(base)
     with tempfile.TemporaryDirectory(prefix="analyzer-pack-") as parent:
         folder = Path(parent) / "pack"
-        shutil.copytree(base, folder, copy_function=os.symlink, ignore=shutil.ignore_patterns(PUBLISHED))
+        shutil.copytree(base.resolve(), folder, copy_function=os.symlink, ignore=shutil.ignore_patterns(PUBLISHED))
         _write(folder, edits)
         yield folder
 

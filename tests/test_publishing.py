@@ -128,6 +128,20 @@ def test_a_pack_with_a_failing_case_is_not_published(pack: Path, tmp_path: Path)
     assert not (tmp_path / "packs").exists() or not any((tmp_path / "packs").iterdir())
 
 
+def test_a_pack_is_found_from_where_one_stands(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pack)
+    made = publish(Path(), [with_phrase(pack)], tmp_path / "packs", version="2", author="王", note="", at=NOW)
+    assert "您问别人" in (made.folder / BANNED).read_text(encoding="utf-8")
+
+
+def test_a_misspelt_placeholder_is_named_with_its_line(pack: Path) -> None:
+    message = next(line for line in text_of(pack).splitlines() if line.startswith("message:"))
+    examined = examine(pack, [Edit(BANNED, text_of(pack).replace(message, "message: 用了{quot}"))])
+    fault = examined.faults[0]
+    assert (fault.file, fault.line) == (BANNED, text_of(pack).splitlines().index(message) + 1)
+    assert "unknown placeholder {quot}; known: {quote}" in fault.message
+
+
 def test_the_newest_version_judges_what_begins_now(pack: Path, tmp_path: Path) -> None:
     packs = tmp_path / "packs"
     assert current(packs, pack) == pack

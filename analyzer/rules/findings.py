@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from string import Formatter
 from typing import Any
 
 from analyzer.rules.phrases import Hit
 from analyzer.rules.said import Place
 from analyzer.rules.truth import Truth
 from analyzer.types import Match, Role, Severity, Span, Utterance
+
+PLACEHOLDERS = ("quote", "category", "element", "missing", "count", "value", "low", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,30 @@ class Wording:
         )
 
     def say(self, **names: Any) -> str:
-        return self.message.format_map(_Names(names))
+        return self.message.format_map(_Names({name: _plain(value) for name, value in names.items()}))
+
+
+def misspelt_placeholders(message: str) -> list[str]:
+    """What is wrong with the placeholders of a rule's message.
+
+    >>> misspelt_placeholders("只有{value}次"), misspelt_placeholders("用了{quot}")
+    ([], ["unknown placeholder {quot}; known: {quote} {category} {element} {missing} {count} {value} {low} {high}"])
+    """
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(message) if name is not None]
+    except ValueError as error:
+        return [f"{error}; a brace that is to be read is written twice"]
+    known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    return [f"unknown placeholder {{{name}}}; known: {known}" for name in names if name not in PLACEHOLDERS]
+
+
+def _plain(value: Any) -> Any:
+    """3 for 3.0: limits are floats, what they limit is often counted.
+
+    >>> _plain(3.0), _plain(2.5)
+    (3, 2.5)
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Names(dict[str, Any]):

@@ -18,7 +18,7 @@ from analyzer.rules.call import Window
 from analyzer.rules.checks import Check
 from analyzer.rules.conditions import Condition, Every, InOrder, MetadataIs, Neither, Some, WasSaid
 from analyzer.rules.faults import Fault, Place, RuleFaults, did_you_mean
-from analyzer.rules.findings import Wording
+from analyzer.rules.findings import Wording, misspelt_placeholders
 from analyzer.rules.patterns import Pattern, PatternError, Slots
 from analyzer.rules.phrases import Boundary, Phrase, PhraseSet, read_phrase
 from analyzer.types import Direction, Role, Severity
@@ -337,6 +337,8 @@ class RuleSpec(Spec):
     def anchored_check(self, builder: Builder) -> Check:
         """The check, inside the ranges of the anchor if there is one."""
         builder.boundary = self.boundary
+        for fault in misspelt_placeholders(self.message):
+            builder.fault(("message",), fault)
         check = self.build_check(builder)
         if self.anchor is None:
             return check
