@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import InputError
-from analyzer.metadata import read_metadata
+from analyzer.metadata import KEYS, read_metadata
 from analyzer.normalize import syllables
 from analyzer.rules import did_you_mean
 from analyzer.types import Direction, Role, Span, Transcript, Utterance
@@ -36,6 +36,7 @@ _ROLES = {
     "unknown": Role.UNKNOWN, "未知": Role.UNKNOWN,
 }  # fmt: skip
 _CHANNELS = (Role.AGENT, Role.CUSTOMER)  # by channel number, where both occur
+_HEADER_KEYS = ("call_id", "direction", "duration", "truncated")
 _CALL_KEYS = (
     "schema", "call_id", "direction", "duration_ms", "metadata", "turns", "activity", "truncated",
     "recording_offset_ms",
@@ -244,6 +245,11 @@ def _own_turn(fields: Any, place: str) -> Utterance:
 def _unknown_key(key: str, known: Sequence[str]) -> str:
     near = get_close_matches(key, known, n=1)
     return f"不认识的字段 {key!r}，未使用" + (f"；是否应为 {near[0]!r}？" if near else "")
+
+
+def _unknown_header(key: str) -> str:
+    is_attribute = key in KEYS
+    return f"{key!r} 未使用：通话属性要写成 'metadata.{key}'" if is_attribute else _unknown_key(key, _HEADER_KEYS)
 
 
 def _unknown_attribute(key: str) -> str:
@@ -662,10 +668,10 @@ def _with_header(utterances: Sequence[Utterance], header: Mapping[str, str], nam
     metadata, unknown = read_metadata(
         {key.removeprefix("metadata."): value for key, value in header.items() if key.startswith("metadata.")}
     )
-    others = [key for key in header if "." not in key and key not in ("call_id", "direction", "duration", "truncated")]
+    others = [key for key in header if "." not in key and key not in _HEADER_KEYS]
     warnings = [
         *(_unknown_attribute(key) for key in unknown),
-        *(_unknown_key(k, ()) for k in others),
+        *map(_unknown_header, others),
     ]
     end = max((utterance.span.end_ms for utterance in utterances), default=0)
     return Transcript(

@@ -290,3 +290,13 @@ def test_one_channel_alone_names_nobody() -> None:
 def test_a_recognisers_broken_json_is_an_error_not_a_traceback(broken: Any) -> None:
     with pytest.raises(InputError):
         read_call(broken, "x")
+
+
+def test_an_attribute_without_its_prefix_is_told_how_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "call.txt").write_text("# team: 晚班\n# directoin: inbound\n坐席: 您好\n", encoding="utf-8")
+    [transcript] = read_transcripts(tmp_path / "call.txt")
+    assert isinstance(transcript, Transcript)
+    assert transcript.warnings == (
+        "'team' 未使用：通话属性要写成 'metadata.team'",
+        "不认识的字段 'directoin'，未使用；是否应为 'direction'？",
+    )
