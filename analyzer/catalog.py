@@ -586,7 +586,24 @@ def _profile_of(name: str, spec: ProfileSpec, rules: Iterable[Rule]) -> Profile:
     return Profile(name, spec.title, spec.pass_mark, weights, manual)
 
 
+def with_graver(deduct: Mapping[Severity, float]) -> dict[Severity, float]:
+    """A severity that is not named deducts no less than the next milder one that is.
+
+    >>> with_graver({Severity.MAJOR: 5})
+    {<Severity.CRITICAL: 'critical'>: 5, <Severity.MAJOR: 'major'>: 5}
+    """
+    full: dict[Severity, float] = {}
+    for severity in reversed(Severity):
+        if severity in deduct:
+            full[severity] = deduct[severity]
+        elif full:
+            full[severity] = next(reversed(full.values()))
+    return {severity: full[severity] for severity in Severity if severity in full}
+
+
 def _weight(spec: WeightSpec, rule: Rule) -> Weight:
     points = DEFAULT_POINTS[rule.severity] if spec.max_points is None else spec.max_points
     deduct = points if spec.deduct is None else spec.deduct
+    if isinstance(deduct, dict):
+        deduct = with_graver(deduct)
     return Weight(points, deduct, spec.per == "hit", spec.cap, spec.veto, spec.bonus)
