@@ -20,8 +20,8 @@ from tests.desk_process import DeskProcess, a_desk
 pytestmark = pytest.mark.system
 
 expect.set_options(timeout=30_000)
-WORST = "bank-unknown-fee"
-AGENT_ID = next(one["metadata"]["agent_id"] for one in sample_reports() if one["call_id"] == WORST)
+BAD = "bank-unknown-fee"  # the second worst: a forbidden phrase, two duties after a complaint, an interruption
+AGENT_ID = next(one["metadata"]["agent_id"] for one in sample_reports() if one["call_id"] == BAD)
 PASSWORDS = {
     "zhou": "Lantern-Harbour-62",
     "wang": "Copper-Meadow-48",
@@ -90,7 +90,7 @@ def be_ready(page: Page) -> None:
 def test_a_first_day_from_the_setup_code_to_what_a_rule_is_worth(desk: DeskProcess, enter: Enter) -> None:
     set_up(desk, enter(""))
     hire(desk)
-    number = review_the_worst_call(enter("wang"))
+    number = review_a_bad_call(enter("wang"))
     appeal(enter("chen"), number)
     lead = enter("li")
     decide_the_appeal(lead)
@@ -120,12 +120,13 @@ def hire(desk: DeskProcess) -> None:
         desk.command("user", "add", name, *about, typed=f"{PASSWORDS[name]}\n")
 
 
-def review_the_worst_call(page: Page) -> int:
-    """Heard, both forbidden phrases overturned, all else confirmed, and shared. returns its number"""
+def review_a_bad_call(page: Page) -> int:
+    """Heard, its forbidden phrase overturned, all else confirmed, and shared. returns its number"""
     be_ready(page)
     keep(page, "calls")
     page.get_by_role("link", name="最差的先看").click()
-    expect(page.locator(".call-row").first).to_contain_text(AGENT_ID)
+    expect(page.locator(".call-row").nth(1)).to_contain_text(AGENT_ID)
+    page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/calls/\d+$"))
@@ -133,14 +134,13 @@ def review_the_worst_call(page: Page) -> int:
     page.locator("#autoplay").uncheck()
     before = score(page)
     hear(page)
-    for done in (1, 2):
-        page.keyboard.press("2")
-        keep(page, "call-reason")
-        page.keyboard.type("客户先说的，坐席在复述")
-        page.keyboard.press("Enter")
-        expect(page.locator("#progress")).to_contain_text(f"已复核 {done} ")
+    page.keyboard.press("2")
+    keep(page, "call-reason")
+    page.keyboard.type("客户先说的，坐席在复述")
+    page.keyboard.press("Enter")
+    expect(page.locator("#progress")).to_contain_text("已复核 1 ")
     count = int((page.locator("#progress").text_content() or "").rpartition("/")[2])
-    for done in range(3, count + 1):
+    for done in range(2, count + 1):
         page.keyboard.press("1")
         expect(page.locator("#progress")).to_contain_text(f"已复核 {done} ")
     assert score(page) == AFTER_REVIEW > before
@@ -214,7 +214,7 @@ def see_what_came_of_it(page: Page, number: int) -> None:
     keep(page, "call-after-appeal")
     page.goto(f"{origin}/worth")
     keep(page, "worth")
-    assert precision(page, "banned_phrase") == "0.0% n=2"
+    assert precision(page, "banned_phrase") == "0.0% n=1"
     assert precision(page, "complaint_apology") == "0.0% n=1"  # it was confirmed, and 100 %, until the appeal
     assert precision(page, "complaint_enquiry") == "100.0% n=1"
 
