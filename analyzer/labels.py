@@ -10,7 +10,7 @@ SEVERITIES = {"critical": "严重", "major": "较重", "minor": "轻微", "info"
 
 ELEMENTS = {  # of the kinds that bring their own elements; rule files name the others
     "reason": "说明原因", "question": "征询意见", "assent": "客户同意", "apology": "久等致歉",
-    "callback": "提出稍后回电", "greet": "问候", "repeat": "重复问候", "script": "无声话术",
+    "callback": "提出稍后回电", "greet": "问候", "repeat": "重复问候", "script": "无声话术", "wait": "停顿",
 }  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from rich.rule import Rule as Line
 from rich.table import Table
 from rich.text import Text
 
-from analyzer.labels import DIRECTIONS, ROLES, SEVERITIES, VERDICTS, clock
+from analyzer.labels import DIRECTIONS, ELEMENTS, ROLES, SEVERITIES, VERDICTS, clock
 from analyzer.rules import Pack
-from analyzer.rules.require import Require
+from analyzer.rules.require import element_titles as titles_of
 
 Report = Mapping[str, Any]
 
@@ -35,13 +35,11 @@ Titles = Mapping[tuple[str, str], str]
 
 
 def element_titles(pack: Pack) -> Titles:
-    """What the pack calls the elements of its rules."""
-    checks = {rule.id: rule.check for rule in pack.rules if isinstance(rule.check, Require)}
+    """What the elements of every rule are called, by the pack or, where a kind brings its own, by us."""
     return {
-        (rule, element.name): element.title
-        for rule, check in checks.items()
-        for plan in check.plans.values()
-        for element in plan.elements
+        (rule.id, name): title
+        for rule in pack.rules
+        for name, title in (ELEMENTS | dict(titles_of(rule.check))).items()
     }
 
 

@@ -12,7 +12,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from analyzer import render
-from analyzer.render import print_scorecard, print_summary
+from analyzer.cases import alone
+from analyzer.catalog import load_pack
+from analyzer.render import element_titles, print_scorecard, print_summary
+from analyzer.report import analyze, rule_entry
+from analyzer.transcripts import read_case
 
 TITLES = {("opening", "greeting"): "问候", ("opening", "company"): "单位名称"}
 
@@ -113,6 +117,20 @@ def test_each_rule_has_its_mark() -> None:
     assert "00:40.2 较重 责问训斥反问 “我不是跟您讲清楚了”（同音）" in text
     assert "建议：我再给您说明一下" in text
     assert "201 字/分钟（应为 96～144）" in text
+
+
+def test_no_element_of_the_shipped_rules_is_shown_by_its_key() -> None:
+    pack = load_pack()
+    titles = element_titles(pack)
+    judged = {
+        (rule.id, name)
+        for rule in pack.rules
+        for case in rule.cases
+        for call in [read_case(case.call, direction=case.direction).transcript]
+        for name in rule_entry(analyze(call, alone(pack, rule)), rule.id).get("elements") or ()
+    }
+    assert {("new_file_apology", "apology"), ("hold_consent", "assent"), ("silent_call", "repeat")} <= judged
+    assert judged <= titles.keys()
 
 
 def test_something_missing_is_named_by_its_message_on_one_line() -> None:

@@ -24,14 +24,12 @@ reckoned anew from the scheme's levels; a finding of words said, or an added one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from dataclasses import fields as fields_of
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from analyzer.rules import Pack, PhraseSet, Rule, Status, Weight
-from analyzer.rules.checks import Check
-from analyzer.rules.require import FAIL, PARTIAL, PASS, ElementSpec, Plan, Require
+from analyzer.rules.require import FAIL, PARTIAL, PASS, ElementSpec, Plan, Require, element_titles
 from analyzer.rules.require import Level as Amount
 from analyzer.scoring import Judged, RuleScore, score_rules
 from analyzer.types import Direction, Outcome, Severity, Verdict
@@ -248,20 +246,8 @@ def _rule_weights(rule: Rule, pack: Pack) -> dict[str, Any]:
     }
     if isinstance(rule.check, Require):
         fields["levels"] = {(side.value if side else ""): _levels(plan) for side, plan in rule.check.plans.items()}
-    titles = dict(_element_titles(rule.check))
+    titles = dict(element_titles(rule.check))
     return {**fields, "elements": titles} if titles else fields
-
-
-def _element_titles(part: Any) -> Iterator[tuple[str, str]]:
-    """What the elements of a check are called, those of its members too."""
-    if isinstance(part, ElementSpec):
-        yield part.name, part.title
-    elif isinstance(part, Check | Plan) and is_dataclass(part):
-        for field in fields_of(part):
-            yield from _element_titles(getattr(part, field.name))
-    elif isinstance(part, Mapping | tuple):
-        for one in part.values() if isinstance(part, Mapping) else part:
-            yield from _element_titles(one)
 
 
 def _levels(plan: Plan) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import fields as fields_of
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -112,6 +113,18 @@ class Plan:
         core = sum(name in names for name in cores)
         wanted = len(cores) if level.core is None else level.core
         return core >= wanted and len(names) - core >= level.supporting and len(names) >= level.elements
+
+
+def element_titles(part: Any) -> Iterator[tuple[str, str]]:
+    """What the elements of a check are called, those of its members too."""
+    if isinstance(part, ElementSpec):
+        yield part.name, part.title
+    elif isinstance(part, Check | Plan) and is_dataclass(part):
+        for field in fields_of(part):
+            yield from element_titles(getattr(part, field.name))
+    elif isinstance(part, Mapping | tuple):
+        for one in part.values() if isinstance(part, Mapping) else part:
+            yield from element_titles(one)
 
 
 @dataclass(frozen=True, slots=True)
