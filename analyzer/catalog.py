@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -31,8 +32,9 @@ from analyzer.rules import (
     did_you_mean,
     parse_rule,
 )
+from analyzer.rules.faults import Place
 from analyzer.rules.pack import DEFAULT_POINTS, PASS_MARK
-from analyzer.rules.patterns import PatternError, Sequence, parse
+from analyzer.rules.patterns import BUILT_IN_SLOTS, PatternError, Sequence, parse
 from analyzer.rules.phrases import PHRASE_COLUMNS, Phrase, PhraseSet, Vocabulary, phrase_sets, read_phrase
 from analyzer.types import Severity
 
@@ -43,6 +45,7 @@ _SHIPPED = (_HERE / "_data" / "lexicons", _HERE.parent / "lexicons")  # installe
 _SLOTS = "slots"
 _RUNNING = (Status.STABLE, Status.TRIAL)
 _LIST_HEADER = ("name", "title", "source", "licence")
+_SPACED = re.compile(r"\S {2,}\S")  # what a tab looks like when an editor has put spaces for it
 
 
 def load_pack(name_or_path: str | Path = STANDARD, profile: str = STANDARD) -> Pack:
@@ -229,8 +232,10 @@ class _Loader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self.faults.append(f"{name}:{mark.line + 1 if mark else 1}: {error.problem or 'not YAML'}")
-        except (YAMLError, UnicodeDecodeError) as error:
-            self.faults.append(f"{name}:1: not YAML in UTF-8 ({type(error).__name__})")
+        except UnicodeDecodeError as error:
+            self.faults.append(_not_utf8(name, error))
+        except YAMLError as error:
+            self.faults.append(f"{name}:1: not YAML ({type(error).__name__})")
         else:
             if isinstance(fields, dict):
                 return YamlFile(name, _with_text_keys(fields), text)
@@ -268,8 +273,8 @@ class _Loader:
         name = self._path(path)
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            self.faults.append(f"{name}:1: not UTF-8; save the list as UTF-8")
+        except UnicodeDecodeError as error:
+            self.faults.append(_not_utf8(name, error))
             return header, rows
         for number, line in enumerate(text.splitlines(), 1):
             if line.startswith("#") and columns is None:
@@ -279,9 +284,14 @@ class _Loader:
                 continue
             elif columns is None:
                 columns = line.split("\t")
+                if len(columns) == 1 and len(columns[0].split()) > 1:
+                    self.faults.append(f"{name}:{number}: columns are divided by spaces; divide them by a tab")
+                    columns = line.split()
                 self._check_columns(name, number, columns, known)
             else:
                 cells = [cell.strip() for cell in line.split("\t")]
+                if len(cells) == 1 and len(columns) > 1 and _SPACED.search(cells[0]):
+                    self.faults.append(f"{name}:{number}: cells are divided by spaces; divide them by a tab")
                 if len(cells) > len(columns):
                     self.faults.append(f"{name}:{number}: {len(cells)} cells for {len(columns)} columns")
                 rows.append((number, dict(zip(columns, cells, strict=False))))
@@ -319,13 +329,19 @@ class _Loader:
         slots: dict[str, Sequence] = {}
         for number, row in self._table(path, ("slot", "pattern", "notes"))[1]:
             slot, pattern = row.get("slot", ""), row.get("pattern", "")
+            if slot in BUILT_IN_SLOTS:
+                self.faults.append(
+                    f"{self._path(path)}:{number}: {{{slot}}} is a slot of our own; give yours another name"
+                )
+                continue
             alternatives = self.slot_sources.setdefault(slot, [])
             try:
                 others = {name: nodes for name, nodes in slots.items() if name != slot}
                 slots[slot] = parse("|".join([*alternatives, pattern]), others)
                 alternatives.append(pattern)
             except PatternError as error:
-                self.faults.append(f"{self._path(path)}:{number}: {error}")
+                itself = "; a slot may not hold itself" if f"{{{slot}}}" in pattern else ""
+                self.faults.append(f"{self._path(path)}:{number}: {error}{itself}")
         return slots
 
     def _word_lists(self, slots: Mapping[str, Sequence]) -> Iterator[WordList]:
@@ -405,6 +421,7 @@ class _Loader:
     def judge_profile(self, name: str, opened: PackFiles) -> None:
         """Note the faults of one more profile of a pack."""
         file, spec = self.profile(name)
+        self.files |= opened.files
         rules = [self._adjusted(rule, opened.files[rule.id], opened.words, file, spec) for rule in opened.rules]
         self._check_references(rules, file, spec)
 
@@ -458,10 +475,13 @@ class _Loader:
         needs = {rule.id: rule.needs for rule in rules}
         for rule in rules:
             for needed in rule.needs:
+                file = self.files[rule.id]
+                place = _place_of(needed, file.fields)
                 if needed not in known:
-                    self.faults.append(f"rule {rule.id}: needs unknown rule {needed!r}{did_you_mean(needed, known)}")
+                    guess = did_you_mean(needed, known)
+                    self._fault(file, Fault(place, f"needs unknown rule {needed!r}{guess}"))
                 elif rule.id in _reachable(needed, needs):
-                    self.faults.append(f"rule {rule.id}: needs itself by way of {needed!r}")
+                    self._fault(file, Fault(place, f"needs itself by way of {needed!r}"))
 
 
 _HEAD_KEYS = ("name", "version", "title", "back_channel", "allow")
@@ -485,6 +505,23 @@ def _reachable(start: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:
             reached.add(rule)
             waiting += needs.get(rule, ())
     return reached
+
+
+def _place_of(value: str, node: Any, place: Place = ()) -> Place:
+    """The keys that lead to a value of a rule file, its cases left out; none where it is not written there."""
+    parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, part in parts:
+        here = (*place, key)
+        if part == value:
+            return here
+        if here != ("cases",) and (found := _place_of(value, part, here)):
+            return found
+    return ()
+
+
+def _not_utf8(name: str, error: UnicodeDecodeError) -> str:
+    line = error.object[: error.start].count(b"\n") + 1
+    return f"{name}:{line}: not UTF-8 (GBK perhaps); save the file as UTF-8"
 
 
 def _read_yaml(text: str) -> Any:

@@ -583,7 +583,7 @@ def _optional(read: Callable[[Any, str], Any], value: Any, place: str) -> Any:
 
 # --- the call.txt notation --------------------------------------------------------------------------------------------
 
-_CLOCK = r"(?:\d+:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?"
+_CLOCK = r"(?:\d+:)?\d{1,3}:[0-5]\d(?:[.,]\d{1,3})?"
 _LINE = re.compile(
     rf"\s*(?:(?P<start>{_CLOCK})(?:\s*-\s*(?P<end>{_CLOCK}))?\s+)?(?P<role>[^\s\d:：(（][^\s:：(（]*)\s*"
     r"(?:[(（](?P<confidence>[\d.]+)?(?:(?(confidence)[,，]\s*)(?P<level>-[\d.]+)\s*dB)?[)）])?"
@@ -735,7 +735,23 @@ _READERS: Mapping[str, Callable[[str, str], _Calls]] = {
 
 
 def read_case(call: str, **facts: Any) -> MarkedCall:
-    """A rule's case: its call with the facts the case states (direction, metadata, duration_ms, truncated)."""
+    """A rule's case: its call with the facts the case states (direction, metadata, duration_ms, truncated).
+
+    raises InputError for a call out of notation, a mark without its other half, and attributes that are none
+    """
     marked = read_call_text(call, "case")
+    for turn in marked.transcript.utterances:
+        for bracket in ("[[", "]]"):
+            if bracket in turn.text:
+                raise InputError(f"{bracket} without its other half in {turn.text!r}; mark words as [[words]]")
     given = {key: value for key, value in facts.items() if value is not None}
+    if "metadata" in given:
+        given["metadata"] = _case_metadata(given["metadata"])
     return replace(marked, transcript=replace(marked.transcript, **given))
+
+
+def _case_metadata(fields: Mapping[str, Any]) -> dict[str, Any]:
+    for key in ("call_id", "direction", "duration_ms"):
+        if key in fields:
+            raise InputError(f"{key} is no attribute of 'metadata'; it is a key of the case itself")
+    return read_metadata(fields)[0]

@@ -118,7 +118,43 @@ def test_all_faults_are_told_at_once(folder: Path) -> None:
 def test_rules_that_need_each_other_are_refused(folder: Path) -> None:
     edit(folder / "rules/speech/closing.yaml", "[banned_phrase]", "[opening]")
     edit(folder / "rules/speech/opening.yaml", "[banned_phrase]", "[closing]")
-    assert any("rule closing: needs itself by way of 'opening'" in line for line in faults(folder))
+    assert any("closing.yaml:" in line and "needs itself by way of 'opening'" in line for line in faults(folder))
+
+
+def test_an_unknown_rule_is_told_where_it_is_asked_for(folder: Path) -> None:
+    edit(folder / "rules/speech/closing.yaml", "[banned_phrase]", "[baned_phrase]")
+    (fault,) = faults(folder)
+    number = fault.split(":")[1]
+    line = (folder / "rules/speech/closing.yaml").read_text(encoding="utf-8").splitlines()[int(number) - 1]
+    assert "baned_phrase" in line
+    assert "needs unknown rule 'baned_phrase'; did you mean 'banned_phrase'?" in fault
+
+
+@pytest.mark.parametrize("file", [RULE, "words/polite.tsv"])
+def test_a_file_in_another_encoding_is_told_with_line_and_cure(folder: Path, file: str) -> None:
+    text = (folder / file).read_text(encoding="utf-8")
+    (folder / file).write_bytes(text.encode("gbk"))
+    first = next(number for number, line in enumerate(text.splitlines(), 1) if not line.isascii())
+    assert f"{file}:{first}: not UTF-8 (GBK perhaps); save the file as UTF-8" in faults(folder)
+
+
+def test_spaces_in_place_of_tabs_are_told(folder: Path) -> None:
+    path = folder / "words/polite.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    row = next(number for number, line in enumerate(lines) if "\t" in line and "谢谢" in line)
+    lines[row] = "谢谢    polite"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert f"words/polite.tsv:{row + 1}: cells are divided by spaces; divide them by a tab" in faults(folder)
+    path.write_text("\n".join(line.replace("\t", "  ") for line in lines), encoding="utf-8")
+    assert any("columns are divided by spaces; divide them by a tab" in line for line in faults(folder))
+
+
+def test_slots_may_not_hold_themselves_nor_take_our_names(folder: Path) -> None:
+    (folder / "words/slots.tsv").write_text("slot\tpattern\n单位\t{单位}部\n数字\t百\n", encoding="utf-8")
+    itself, ours = (line for line in faults(folder) if "slots.tsv" in line)
+    assert itself.startswith("words/slots.tsv:2: ")
+    assert itself.endswith("a slot may not hold itself")
+    assert ours == "words/slots.tsv:3: {数字} is a slot of our own; give yours another name"
 
 
 def test_an_unknown_profile_or_pack_says_what_there_is(folder: Path, tmp_path: Path) -> None:

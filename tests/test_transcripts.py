@@ -12,7 +12,7 @@ import pytest
 from analyzer.catalog import load_pack
 from analyzer.errors import InputError
 from analyzer.report import analyze, dump, rule_entry
-from analyzer.transcripts import read_call, read_call_text, read_transcripts
+from analyzer.transcripts import read_call, read_call_text, read_case, read_transcripts
 from analyzer.types import Direction, Role, Span, Transcript
 
 A, C, U, S = Role.AGENT, Role.CUSTOMER, Role.UNKNOWN, Role.SYSTEM
@@ -144,6 +144,7 @@ def test_ids_come_from_the_path_in_the_folder_and_a_second_one_is_an_error(tmp_p
         ("a.json", b'{"turns": [], "duration_ms": NaN}', "NaN is no number"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.txt", "00:01 您好".encode(), "line 1: expected '00:12.4 坐席: 您好'"),
+        ("a.txt", "00:99.0 坐席: 您好".encode(), "line 1: expected '00:12.4 坐席: 您好'"),
         ("a.srt", "1\n您好".encode(), "no cue like"),
     ],
 )
@@ -300,3 +301,17 @@ def test_an_attribute_without_its_prefix_is_told_how_to_be_written(tmp_path: Pat
         "'team' 未使用：通话属性要写成 'metadata.team'",
         "不认识的字段 'directoin'，未使用；是否应为 'direction'？",
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "facts", "fault"),
+    [
+        ("坐席: [[不归我们管。", {}, r"\[\[ without its other half"),
+        ("坐席: 不归我们管]]。", {}, r"\]\] without its other half"),
+        ("坐席: 您好。", {"metadata": {"duration_ms": 9000}}, "duration_ms is no attribute of 'metadata'"),
+        ("坐席: 您好。", {"metadata": {"ring_ms": "soon"}}, "ring_ms is 'soon'"),
+    ],
+)
+def test_a_case_that_cannot_mean_what_it_says_is_refused(call: str, facts: dict[str, Any], fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        read_case(call, **facts)

@@ -40,7 +40,7 @@ _IN_CLAUSE_HAN = r"\p{{Han}}{{{low},{high}}}"
 _LATIN = "[a-z]{{{low},{high}}}"
 _DIGITS = "0123456789零〇一二三四五六七八九十百千万亿两幺点"
 _NUMBER = "(?:[\ue000\ue001]{{0,2}}[" + _DIGITS + "]){{{low},{high}}}"
-_BUILT_IN_SLOTS: Mapping[str, tuple[str, int, int, tuple[str, ...] | None]] = {
+BUILT_IN_SLOTS: Mapping[str, tuple[str, int, int, tuple[str, ...] | None]] = {
     "任意": (_IN_SENTENCE, 1, 8, None),
     "汉字": (_IN_CLAUSE_HAN, 1, 8, None),
     "数字": (_NUMBER, 1, 20, tuple(_DIGITS)),
@@ -420,14 +420,14 @@ class _Reader:
 
     def _slot(self, inside: str) -> Node:
         name, _, bounds = inside.partition(":")
-        if name in _BUILT_IN_SLOTS:
-            expression, low, high, keys = _BUILT_IN_SLOTS[name]
+        if name in BUILT_IN_SLOTS:
+            expression, low, high, keys = BUILT_IN_SLOTS[name]
             low, high = self._bounds(bounds, (low, high))
             return Open(expression.format(low=low, high=high), keys if low else None)
         if name not in self.slots:
             from analyzer.rules.faults import did_you_mean  # noqa: PLC0415
 
-            raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*_BUILT_IN_SLOTS, *self.slots])}")
+            raise self.fail(f"unknown slot {{{name}}}{did_you_mean(name, [*BUILT_IN_SLOTS, *self.slots])}")
         return _open_slot(self.slots[name])
 
     def _bounds(self, text: str, default: tuple[int, int]) -> tuple[int, int]:
